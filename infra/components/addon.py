@@ -1,0 +1,60 @@
+"""Installs what the driver needs in a cluster: its two resource definitions and the rights of its user."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pulumi
+
+PLUGIN = "pulumi-resource-kubernetes"
+"""The plugin's executable; Pulumi takes it from PATH, or downloads it where it may."""
+
+_MANIFESTS = Path(__file__).resolve().parent.parent / "addon"
+
+
+class ClusterAddon(pulumi.ComponentResource):
+    """The definitions `Ledger` and `Journal` and the role of the user `sealwave-driver`, by pulumi-kubernetes.
+
+    Where its plugin is not to be had, nothing is installed and a sentence says so: `sealwave lab up` installs the same
+    files, and so does `kubectl apply -f`.
+    """
+
+    def __init__(
+        self, resource_name: str, *, kubeconfig: str | None, opts: pulumi.ResourceOptions | None = None
+    ) -> None:
+        """Install the addon.
+
+        Args:
+            resource_name: its name in the Pulumi program.
+            kubeconfig: the path of a kubeconfig whose user may create definitions and roles; None installs nothing.
+            opts: Pulumi's options.
+        """
+        super().__init__("sealwave:index:ClusterAddon", resource_name, None, opts)
+        if kubeconfig is None:
+            pulumi.log.info("no kubeconfig is given for the definitions of sealwave.dev, so they must be there", self)
+        elif shutil.which(PLUGIN) is None:
+            pulumi.log.info(
+                f"{PLUGIN} is not on PATH, so Pulumi does not install the definitions of sealwave.dev; "
+                f"`sealwave lab up` does, and so does `kubectl apply -f {_MANIFESTS}`",
+                self,
+            )
+        else:
+            self._install(kubeconfig)
+        self.register_outputs({})
+
+    def _install(self, kubeconfig: str) -> None:
+        """Make one Kubernetes resource of each document of the shipped YAML."""
+        # The import costs a second and needs the plugin to be of use.
+        import pulumi_kubernetes as kubernetes
+
+        provider = kubernetes.Provider(
+            f"{self._name}-cluster",
+            kubeconfig=kubeconfig,
+            opts=pulumi.ResourceOptions(parent=self),
+        )
+        files: Any = sorted(str(path) for path in _MANIFESTS.glob("*.yaml"))
+        kubernetes.yaml.ConfigGroup(
+            f"{self._name}-definitions",
+            files=files,
+            opts=pulumi.ResourceOptions(parent=self, provider=provider),
+        )

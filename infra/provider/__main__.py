@@ -1,0 +1,35 @@
+"""The executable `pulumi-resource-sealwave`, which Pulumi finds on PATH and starts by itself."""
+
+import logging
+import os
+import signal
+import sys
+from importlib import metadata, resources
+
+from sealwave.infra.provider import lifeline
+from sealwave.infra.provider.catalogue import resources_for
+from sealwave.infra.provider.enginelog import EngineLog
+from sealwave.infra.provider.provider import SealwaveProvider
+from sealwave.infra.provider.server import serve
+
+
+def main() -> int:
+    """Serve Pulumi's calls until it ends this process; return the exit status."""
+    debug = bool(os.environ.get("SEALWAVE_DEBUG"))
+    logging.basicConfig(stream=sys.stderr, level=logging.DEBUG if debug else logging.CRITICAL)
+    # A terminal's Ctrl-C reaches the whole process group, this process too. Pulumi tells us by `Cancel`, which leads
+    # to a safe hold; dying here would cut the rollout off between an effect and its record.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    schema = resources.files(__package__).joinpath("schema.json").read_text("utf-8")
+
+    def make(engine_address: str) -> SealwaveProvider:
+        provider = SealwaveProvider(EngineLog(engine_address), resources_for, schema)
+        lifeline.watch_parent(provider.hold, provider.busy)
+        return provider
+
+    serve(make, metadata.version("sealwave"), sys.argv[1:])
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
