@@ -29,9 +29,15 @@ class Child:
     """One running program with its log."""
 
     def __init__(
-        self, name: str, argv: Sequence[str | Path], *, log: Path, environment: Mapping[str, str] | None = None
+        self,
+        name: str,
+        argv: Sequence[str | Path],
+        *,
+        log: Path,
+        folder: Path | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
-        """Start it; raises ToolMissing when the program is not there."""
+        """Start it in `folder`; raises ToolMissing when the program is not there."""
         self.name = name
         self.log = log
         program = Path(argv[0])
@@ -44,6 +50,7 @@ class Child:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
+                cwd=folder,
                 env=None if environment is None else dict(environment),
                 start_new_session=True,
             )
