@@ -6,9 +6,14 @@ sealwave:image              source and digest of the wanted image
 sealwave:pool               name, selector, waves; and what else `NodePool` takes
 """
 
+import signal
+
 import pulumi
 
 from sealwave.infra.components import ClusterAddon, ImageRelease, NodePool
+
+# Pulumi ends the program with SIGINT when a resource failed; Python would answer with a traceback.
+signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 config = pulumi.Config("sealwave")
 image = config.require_object("image")

@@ -2,7 +2,6 @@
 
 import logging
 import os
-import signal
 import sys
 from importlib import metadata, resources
 
@@ -17,9 +16,6 @@ def main() -> int:
     """Serve Pulumi's calls until it ends this process; return the exit status."""
     debug = bool(os.environ.get("SEALWAVE_DEBUG"))
     logging.basicConfig(stream=sys.stderr, level=logging.DEBUG if debug else logging.CRITICAL)
-    # A terminal's Ctrl-C reaches the whole process group, this process too. Pulumi tells us by `Cancel`, which leads
-    # to a safe hold; dying here would cut the rollout off between an effect and its record.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     schema = resources.files(__package__).joinpath("schema.json").read_text("utf-8")
 
     def make(engine_address: str) -> SealwaveProvider:

@@ -21,6 +21,12 @@ from sealwave.infra.provider.values import from_plain_map, to_plain_map
 
 _Answer = TypeVar("_Answer")
 
+REST_SECONDS = 4.0
+"""How long running calls may take to their safe hold once Pulumi ends this process; it kills after five seconds."""
+
+REST_POLL_SECONDS = 0.1
+"""How often they are looked at."""
+
 Catalogue = Callable[[Settings], Mapping[str, Resource]]
 """Makes the resources by Pulumi type token, once the settings are known."""
 
@@ -46,6 +52,14 @@ class SealwaveProvider(api.Provider):
         """Tell whether a call is still running, also one whose coroutine was cancelled."""
         with self._lock:
             return bool(self._running)
+
+    async def rest(self) -> None:
+        """Ask for a safe hold and return once no call runs, or `REST_SECONDS` later."""
+        self.hold()
+        for _ in range(round(REST_SECONDS / REST_POLL_SECONDS)):
+            if not self.busy():
+                return
+            await asyncio.sleep(REST_POLL_SECONDS)
 
     async def cancel(self) -> None:
         """Answer the first Ctrl-C."""

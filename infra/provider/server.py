@@ -10,6 +10,7 @@ It is the SDK's own servicer with three corrections, each for a trap of the SDK 
 import argparse
 import asyncio
 import logging
+import signal
 import sys
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
@@ -112,13 +113,29 @@ def serve(make: Callable[[str], SealwaveProvider], version: str, arguments: list
 
     async def run() -> None:
         server = grpc.aio.server(options=[("grpc.max_receive_message_length", MESSAGE_LIMIT_BYTES)])
-        servicer = Servicer(arguments, version, make(engine), engine_address=engine)
+        provider = make(engine)
+        servicer = Servicer(arguments, version, provider, engine_address=engine)
         provider_pb2_grpc.add_ResourceProviderServicer_to_server(servicer, server)
         port = server.add_insecure_port(address="127.0.0.1:0")
         await server.start()
         # Pulumi reads the port from the first line of standard output.
         sys.stdout.write(f"{port}\n")
         sys.stdout.flush()
-        await server.wait_for_termination()
+        await _asked_to_end()
+        await provider.rest()
+        await server.stop(grace=None)
 
     asyncio.run(run())
+
+
+async def _asked_to_end() -> None:
+    """Wait for SIGINT or SIGTERM.
+
+    Pulumi starts each plugin in a process group of its own, so a Ctrl-C in the terminal arrives as the call `Cancel`;
+    SIGINT is how the engine ends a plugin that it no longer needs, with five seconds until SIGKILL.
+    """
+    ended = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, ended.set)
+    await ended.wait()
