@@ -15,7 +15,7 @@ from pathlib import Path
 
 from sealwave.infra.tools.errors import HostUnusable
 
-__all__ = ["PACKAGES", "Package", "install", "missing_packages", "usable"]
+__all__ = ["PACKAGES", "Has", "Package", "has", "install", "missing_packages", "usable"]
 
 
 @dataclass(frozen=True)
