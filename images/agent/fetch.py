@@ -1,0 +1,100 @@
+"""Files of an image folder over HTTPS: verified server, size limits, time limits, and resuming a cut stream.
+
+What arrives is not trusted: the caller checks every byte against the signed manifest. A server that sends more than it
+should, nothing for a minute, or an error, ends as `source_unavailable`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.exceptions import HTTPError
+from urllib3.util.retry import Retry
+
+from sealwave.images.agent.errors import Code, Refused
+
+__all__ = ["CHUNK", "HttpsSource", "Source"]
+
+# Bytes per read: large enough that Python's work per read does not count, small beside the memory of a node.
+CHUNK = 1024 * 1024
+# Seconds to connect, and without a byte, until an attempt counts as failed.
+_TIMEOUTS = (10.0, 60.0)
+# Attempts that bring no byte at all, after which the source is given up.
+_FRUITLESS_ATTEMPTS = 4
+
+
+class Source(Protocol):
+    """An image folder somewhere."""
+
+    def read(self, name: str, *, limit: int) -> bytes:
+        """The whole of a small file; raises Refused when it cannot be had or has more than `limit` bytes."""
+
+    def stream(self, name: str, *, size: int) -> Iterator[bytes]:
+        """The first `size` bytes of a file in chunks of any length; raises Refused when they cannot be had."""
+
+
+class HttpsSource:
+    """An image folder under an HTTPS address."""
+
+    def __init__(self, base: str, *, authority: Path) -> None:
+        self._base = base.rstrip("/")
+        self._session = requests.Session()
+        # Proxies and credentials of the environment are none of the node's business.
+        self._session.trust_env = False
+        self._session.verify = str(authority)
+        # The body must arrive as it lies on the server: sizes and ranges count its bytes.
+        self._session.headers["Accept-Encoding"] = "identity"
+        retry = Retry(total=4, backoff_factor=0.5, status_forcelist=(502, 503, 504), allowed_methods=("GET",))
+        self._session.mount("https://", HTTPAdapter(max_retries=retry))
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._session.close()
+
+    def read(self, name: str, *, limit: int) -> bytes:
+        """See Source."""
+        content = bytearray()
+        for chunk in self._body(name, start=0):
+            content += chunk
+            if len(content) > limit:
+                raise Refused(Code.SOURCE_UNAVAILABLE, f"{self._base}/{name} has more than {limit} bytes")
+        return bytes(content)
+
+    def stream(self, name: str, *, size: int) -> Iterator[bytes]:
+        """See Source; a stream that is cut is resumed where it ended."""
+        received, fruitless, last = 0, 0, Refused(Code.SOURCE_UNAVAILABLE, f"{self._base}/{name} is too short")
+        while received < size:
+            before = received
+            try:
+                for chunk in self._body(name, start=received):
+                    wanted = chunk[: size - received]
+                    received += len(wanted)
+                    yield wanted
+                    if received == size:
+                        return
+            except Refused as refusal:
+                last = refusal
+            fruitless = 0 if received > before else fruitless + 1
+            if fruitless == _FRUITLESS_ATTEMPTS:
+                raise last
+
+    def _body(self, name: str, *, start: int) -> Iterator[bytes]:
+        address = f"{self._base}/{name}"
+        headers = {"Range": f"bytes={start}-"} if start else {}
+        try:
+            with self._session.get(
+                address, headers=headers, stream=True, timeout=_TIMEOUTS, allow_redirects=False
+            ) as answer:
+                if answer.status_code != (206 if start else 200):
+                    raise Refused(Code.SOURCE_UNAVAILABLE, f"{address} answered {answer.status_code}; is it served?")
+                while chunk := answer.raw.read(CHUNK):
+                    yield chunk
+        except (requests.RequestException, HTTPError, OSError) as error:
+            reason = str(error) or type(error).__name__
+            raise Refused(
+                Code.SOURCE_UNAVAILABLE, f"{address} cannot be read: {reason[:300]}; check the image host"
+            ) from error
