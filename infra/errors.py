@@ -8,6 +8,7 @@
     +-- ClusterRefused      the API server answered a request with an error
     +-- ClusterUnreachable  the API server did not answer at all
     +-- LabBusy             another process works on this lab
+    +-- LabFailed           the lab ended by itself
     +-- LabStateSpoiled     the lab's state on disk cannot be used
     +-- MachineUnreachable  a virtual machine's control socket does not answer
     +-- StepFailed          a step of the demonstration did not end as it must
@@ -25,6 +26,7 @@ __all__ = [
     "ClusterUnreachable",
     "InfraError",
     "LabBusy",
+    "LabFailed",
     "LabStateSpoiled",
     "MachineUnreachable",
     "NotReadyInTime",
@@ -109,6 +111,15 @@ class LabBusy(InfraError):
         self.holder = holder
         who = f"process {holder}" if holder else "another process"
         super().__init__(f"the lab in {folder} is in use by {who}; wait for it or run `sealwave lab down`")
+
+
+class LabFailed(InfraError):
+    """The lab's supervisor ended although nobody asked it to."""
+
+    def __init__(self, sentence: str, log: Path) -> None:
+        self.sentence = sentence
+        self.log = log
+        super().__init__(f"the lab ended: {sentence}; its log is {log}")
 
 
 class LabStateSpoiled(InfraError):
