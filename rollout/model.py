@@ -134,6 +134,7 @@ class Pod:
     controller: str = ""  # Kind of the controlling owner; empty for a naked pod.
     workload: str = ""  # "namespace/Kind/name" of what brings it back (a ReplicaSet counts as its Deployment).
     mirror: bool = False
+    static_uid: str = ""  # Of a mirror pod: the UID that its static pod runs under.
     empty_dir: bool = False
     finished: bool = False  # Succeeded or Failed: nothing of it runs any more.
     terminating: bool = False

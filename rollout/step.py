@@ -1,0 +1,196 @@
+"""The rollout's next state: `step(state, observation, now) -> (state, effects)`, pure and total.
+
+Rules:
+1. A newer fence is put on every node and machine in flight that can be reached before anything else is done.
+2. A wave starts when every node of the waves before it is done; a node starts only within the budget.
+3. One failed node halts the rollout: nothing starts, what is not committed goes back.
+4. A node that had to be left alone, or a hold past its deadline, ends the rollout in a safe hold: what is in flight
+   goes on to its end, nothing starts.
+5. The ledger names exactly the nodes in our hands; what is in it beyond them is given back.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from sealwave.rollout.effects import ClaimNode, Cordon, Effect, LiftQuarantine, RaiseFence, UnclaimNode
+from sealwave.rollout.model import NodeState, Phase
+from sealwave.rollout.observation import Observation
+from sealwave.rollout.state import NodeRecord, RolloutState
+from sealwave.rollout.transitions import Context, advance
+
+# A driver that has not looked for this many seconds was away (killed, suspended): no deadline counts that time.
+AWAY_S = 30.0
+# A pool in which nothing may start for this many seconds, and nothing is in flight, is held.
+BLOCKED_S = 600.0
+
+Step = tuple[RolloutState, tuple[Effect, ...]]
+
+
+def step(state: RolloutState, seen: Observation, now: float) -> Step:
+    """What is so now, and what to do about it."""
+    if state.phase is Phase.Idle:
+        return state, ()
+    state = _watch(state, seen, now)
+    if seen.stopping and state.phase is Phase.Running:
+        return replace(state, phase=Phase.Holding).because("stopped on request"), ()
+    if touches := _touches(state, seen, now):
+        return state, touches
+    before = state.phase
+    state, effects = _advance_all(state, seen, now)
+    state = _phase(state, seen)
+    if state.phase is not before:
+        # What the nodes wanted was decided under another phase: decide again.
+        return state, ()
+    state, claims = _admit(state, seen, now)
+    return state, (*_ledger(state, seen), *claims, *effects)
+
+
+def settled(state: RolloutState, effects: tuple[Effect, ...], *, patient: bool = True) -> bool:
+    """Whether a run has come to its end: nothing wanted, and nothing in flight that could still move.
+
+    Without `patient` (a stop request whose grace is over) what is in flight may stay so.
+    """
+    if state.phase is Phase.Running:
+        return False
+    if not patient:
+        return True
+    return not effects and all(record.stuck for record in state.in_flight)
+
+
+def _watch(state: RolloutState, seen: Observation, now: float) -> RolloutState:
+    """After a gap in which nobody looked, windows and deadlines begin anew."""
+    if seen.previous is not None and now - seen.previous <= AWAY_S:
+        return state
+    nodes = {
+        name: replace(record, watched=now, stuck=False) if record.in_flight and record.watched < now else record
+        for name, record in state.nodes.items()
+    }
+    return replace(state, nodes=nodes)
+
+
+def _touches(state: RolloutState, seen: Observation, now: float) -> tuple[Effect, ...]:
+    wanted: list[Effect] = []
+    for record in state.in_flight:
+        sight = seen.sight(record.name)
+        if sight.machine is not None and sight.machine.fence < state.fence:
+            wanted.append(RaiseFence(node=record.name))
+        node = sight.node
+        if node is None or not record.cordoned:
+            continue
+        lifting = record.state is NodeState.Releasing or record.unwind is not NodeState.Failed
+        if record.state in (NodeState.Releasing, NodeState.Unwinding) and lifting and not node.unschedulable:
+            # Our own uncordon, whose *done* was lost: putting the cordon back would undo it.
+            continue
+        stranger = node.owner not in ("", seen.pool.owner)
+        if not stranger and (node.fence < state.fence or node.owner == "" or not node.unschedulable):
+            wanted.append(Cordon(node=record.name, resource_version=node.resource_version))
+    return tuple(effect for effect in wanted if state.nodes[effect.node].may(effect.key, now))
+
+
+def _advance_all(state: RolloutState, seen: Observation, now: float) -> Step:
+    effects: list[Effect] = []
+    nodes = dict(state.nodes)
+    for name, record in state.nodes.items():
+        after, wanted = advance(record, _context(record, state, seen, now))
+        if after.state is NodeState.Done and after.target != state.digest:
+            # It came to the end of an earlier rollout while this one wants another image.
+            after = after.to(NodeState.Pending, now, target=state.digest)
+        nodes[name] = after
+        effects.extend(wanted)
+    return replace(state, nodes=nodes), tuple(effects)
+
+
+def _context(record: NodeRecord, state: RolloutState, seen: Observation, now: float) -> Context:
+    retreat, booted = "", False
+    if record.target != state.digest:
+        retreat, booted = f"another image is wanted now ({state.digest})", True
+    elif state.phase is Phase.Halted:
+        retreat, booted = "the rollout halted", True
+    elif seen.stopping:
+        retreat = "stopped on request"
+    return Context(seen=seen, now=now, source=state.source, retreat=retreat, retreat_booted=booted)
+
+
+def _phase(state: RolloutState, seen: Observation) -> RolloutState:
+    for record in state.nodes.values():
+        failed = record.state is NodeState.Failed or (record.state is NodeState.Unwinding and record.bad)
+        if failed and record.target == state.digest:
+            state = replace(state, phase=Phase.Halted).because(f"{record.name}: {record.reason}")
+    if state.phase is not Phase.Running:
+        return state
+    if refusal := seen.ledger.refused.get(state.digest):
+        # It failed in another pool, or a person refused it.
+        return replace(state, phase=Phase.Halted).because(f"the image is refused: {refusal.reason}")
+    for record in state.nodes.values():
+        if record.state is NodeState.Deferred:
+            return replace(state, phase=Phase.Holding).because(f"{record.name}: {record.reason}")
+        if record.in_flight and record.stuck:
+            return replace(state, phase=Phase.Holding).because(f"{record.name}: {record.problem or record.reason}")
+    if all(record.state is NodeState.Done for record in state.nodes.values()):
+        return replace(state, phase=Phase.Converged)
+    return state
+
+
+def _away(state: RolloutState, seen: Observation) -> dict[str, str]:
+    """Nodes of the pool that are out of service or about to be, and why; broken ones count, by whomever."""
+    away = {}
+    for name, sight in seen.sights.items():
+        if sight.node is None or not sight.node.matches(seen.pool.selector):
+            continue
+        if sight.node.unschedulable:
+            away[name] = "cordoned" + (f" by {sight.node.owner}" if sight.node.owner else "")
+        elif not sight.node.ready:
+            away[name] = "not Ready"
+    for record in state.in_flight:
+        away.setdefault(record.name, str(record.state))
+    for name in seen.ledger.pool(state.pool).claims:
+        away.setdefault(name, "claimed")
+    return away
+
+
+def _admit(state: RolloutState, seen: Observation, now: float) -> Step:
+    """Claim nodes of the current wave within the budget; what the ledger shows as claimed starts."""
+    if state.phase is not Phase.Running or seen.stopping:
+        return state, ()
+    waves = [record.wave for record in state.nodes.values() if record.state is not NodeState.Done]
+    if not waves:
+        return state, ()
+    ready = [r for r in state.nodes.values() if r.state is NodeState.Pending and r.wave == min(waves)]
+    away = _away(state, seen)
+    claims: list[Effect] = []
+    for record in ready:
+        if seen.ledger.claimed(state.pool, record.name):
+            claimed = record.to(NodeState.Claimed, now, target=state.digest, boot_before="", reason="")
+            state = state.with_node(claimed)
+        elif other := seen.ledger.claimed_elsewhere(state.pool, record.name):
+            away.setdefault(record.name, f"claimed by pool {other}")
+        elif record.name in away or len(away) < seen.pool.allowed_away:
+            away.setdefault(record.name, "claimed")
+            claims.append(ClaimNode(node=record.name))
+    if claims or state.in_flight:
+        return (replace(state, blocked=0.0) if state.blocked else state), tuple(claims)
+    if not ready:
+        return state, ()
+    if not state.blocked:
+        return replace(state, blocked=now), ()
+    if now - state.blocked < BLOCKED_S:
+        return state, ()
+    names = ", ".join(f"{name} ({why})" for name, why in sorted(away.items()))
+    reason = f"{seen.pool.allowed_away} node may be away at once and these are: {names}"
+    return replace(state, phase=Phase.Holding, blocked=0.0).because(reason), ()
+
+
+def _ledger(state: RolloutState, seen: Observation) -> tuple[Effect, ...]:
+    """Give back what is in the ledger and no longer in our hands."""
+    effects: list[Effect] = []
+    for name in seen.ledger.pool(state.pool).claims:
+        record = state.nodes.get(name)
+        starting = record is not None and record.state is NodeState.Pending and state.phase is Phase.Running
+        if record is None or not (record.in_flight or starting):
+            effects.append(UnclaimNode(node=name))
+    for name in seen.ledger.quarantined:
+        record = state.nodes.get(name)
+        if record is not None and record.state is NodeState.Done and record.target == state.digest:
+            effects.append(LiftQuarantine(node=name))
+    return tuple(effects)
