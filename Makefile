@@ -40,8 +40,8 @@ test: python packages ## every test, real machines included: what CI runs
 test-full: test demo-resume demo bench ## everything, before a release
 
 .PHONY: bench
-bench: ## measure, and compare with the last figures
-	@$(WITH_TOOLS) python -m benchmarks
+bench: python ## measure what grows with an image or a fleet
+	@$(IN_VENV) python -m benchmarks
 
 .PHONY: lint
 lint: python ## style, types and the arrows between the rooms

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sealwave.infra.settings import Settings
 from sealwave.infra.tools.errors import HostUnusable
 
 __all__ = ["PACKAGES", "Has", "Package", "has", "install", "missing_packages", "usable"]
@@ -54,7 +55,7 @@ def has(shows: str) -> bool:
     """Whether this program is on PATH, in the folders of system programs too, or this file exists."""
     if shows.startswith("/"):
         return Path(shows).exists()
-    path = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
+    path = os.pathsep.join([Settings.from_environment().search_path, "/usr/sbin", "/sbin"])
     return shutil.which(shows, path=path) is not None
 
 
