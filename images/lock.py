@@ -40,7 +40,7 @@ class LockedGoPart:
 
 @dataclass(frozen=True)
 class LockedFile:
-    """A user's deploy or check: its file name and its hash."""
+    """A user's own file: its path relative to the spec, and its hash."""
 
     name: str
     sha256: str
@@ -66,8 +66,7 @@ class Lock:
     packages: tuple[Package, ...]
     tools: tuple[Package, ...]
     go_parts: tuple[LockedGoPart, ...]
-    deploys: tuple[LockedFile, ...]
-    checks: tuple[LockedFile, ...]
+    files: tuple[LockedFile, ...]
     trust: Trust
     programs: Mapping[str, str]
 
@@ -92,8 +91,7 @@ def dump_lock(lock: Lock) -> bytes:
         "packages": [asdict(package) for package in lock.packages],
         "tools": [asdict(package) for package in lock.tools],
         "goParts": [{**asdict(part), "flags": list(part.flags)} for part in lock.go_parts],
-        "deploys": [asdict(file) for file in lock.deploys],
-        "checks": [asdict(file) for file in lock.checks],
+        "files": [asdict(file) for file in lock.files],
         "trust": {
             "release": f"sha256:{lock.trust.release}",
             "config": f"sha256:{lock.trust.config}",
@@ -125,8 +123,7 @@ def parse_lock(data: bytes, path: Path) -> Lock:
         packages=tuple(Package(**entry) for entry in document["packages"]),
         tools=tuple(Package(**entry) for entry in document["tools"]),
         go_parts=tuple(LockedGoPart(**{**entry, "flags": tuple(entry["flags"])}) for entry in document["goParts"]),
-        deploys=tuple(LockedFile(**entry) for entry in document["deploys"]),
-        checks=tuple(LockedFile(**entry) for entry in document["checks"]),
+        files=tuple(LockedFile(**entry) for entry in document["files"]),
         trust=Trust(
             release=_hex(trust["release"]), config=_hex(trust["config"]), secure_boot=_hex(trust["secureBoot"])
         ),

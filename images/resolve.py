@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,7 +59,7 @@ def lock_image(
         config=_keep(anchors.config, store),
         secure_boot=_keep(anchors.secure_boot, store),
     )
-    deploys, checks = _own_files(spec, spec.deploys, store), _own_files(spec, spec.checks, store)
+    files = _own_files(spec, store)
     mirrors = mirrors or machine_mirrors()
     apt = AptRoot(
         cache / "apt" / _apt_key(spec, mirrors),
@@ -86,8 +86,7 @@ def lock_image(
         packages=packages,
         tools=tools,
         go_parts=tuple(parts),
-        deploys=deploys,
-        checks=checks,
+        files=files,
         trust=trust,
         programs=host_programs(),
     )
@@ -117,14 +116,18 @@ def _keep(path: Path, store: Store) -> str:
     return store.add_bytes(data)
 
 
-def _own_files(spec: NodeImage, paths: Sequence[Path], store: Store) -> tuple[LockedFile, ...]:
+def _own_files(spec: NodeImage, store: Store) -> tuple[LockedFile, ...]:
+    folder = spec.source.absolute().parent.resolve()
     files = []
-    for path in paths:
+    for name in spec.own_files:
+        path = (folder / name).resolve()
+        if not path.is_relative_to(folder):
+            raise SpecError(spec.source, _line_of(spec, name), f"{name} lies outside the spec's folder; move it inside")
         try:
-            files.append(LockedFile(path.name, store.add_bytes(path.read_bytes())))
+            files.append(LockedFile(str(path.relative_to(folder)), store.add_bytes(path.read_bytes())))
         except OSError as error:
             raise SpecError(
-                spec.source, _line_of(spec, path.name), f"{path} cannot be read ({error.strerror}); correct its path"
+                spec.source, _line_of(spec, name), f"{name} cannot be read ({error.strerror}); correct its path"
             ) from error
     return tuple(files)
 

@@ -72,8 +72,9 @@ class NodeImage:
     mask: tuple[str, ...]
     sysctls: Mapping[str, str]
     kubelet_settings: Mapping[str, Any]
-    deploys: tuple[Path, ...]
-    checks: tuple[Path, ...]
+    deploys: tuple[str, ...]
+    files: tuple[str, ...]
+    checks: tuple[str, ...]
     compat_class: str
     keep: tuple[str, ...]
     disk: Disk
@@ -82,6 +83,11 @@ class NodeImage:
     def suites(self) -> tuple[str, ...]:
         """The suite and the one with its security updates."""
         return (self.suite, f"{self.suite}-security")
+
+    @property
+    def own_files(self) -> tuple[str, ...]:
+        """Every file of the user's that a build reads, by its path relative to the spec."""
+        return tuple(sorted({*self.deploys, *self.files, *self.checks}))
 
     @property
     def wanted(self) -> tuple[str, ...]:
@@ -223,8 +229,9 @@ def _spec(document: Mapping[str, Any], path: Path, sha256: str) -> NodeImage:
         mask=_texts(services.get("mask", [])),
         sysctls={str(key): str(value) for key, value in sorted(document.get("sysctls", {}).items())},
         kubelet_settings=json.loads(json.dumps(document.get("kubelet", {}).get("settings", {}))),
-        deploys=tuple(_path(folder, name) for name in document.get("deploys", [])),
-        checks=tuple(_path(folder, name) for name in document.get("checks", [])),
+        deploys=_texts(document.get("deploys", [])),
+        files=_texts(document.get("files", [])),
+        checks=_texts(document.get("checks", [])),
         compat_class=str(document.get("compatClass", "none")),
         keep=_texts(document.get("keep", ["identity", "agent"])),
         disk=Disk(
