@@ -1,0 +1,97 @@
+"""The whole flow under the real Pulumi CLI, on simulated machines and the real API server."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from sealwave.infra.lab.controlplane import ControlPlane
+from tests.simulated.cluster import workload
+from tests.simulated.fleet import SimulatedFleet
+
+pytestmark = [pytest.mark.tools, pytest.mark.timeout(420)]
+
+
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory: pytest.TempPathFactory, plane: ControlPlane) -> Iterator[SimulatedFleet]:
+    with SimulatedFleet(tmp_path_factory.mktemp("fleet"), plane, nodes=3) as running:
+        # Six pods of which five must run: a node with two of them cannot be drained at one go.
+        plane.cluster.apply(workload("service", replicas=6, available=5))
+        yield running
+
+
+def test_a_preview_without_the_addon_plans_from_an_empty_ledger(fleet: SimulatedFleet) -> None:
+    fleet.want("v2", addon=False)
+    (fleet.credentials / "kubeconfig").write_bytes(fleet.plane.admin_kubeconfig.read_bytes())
+    output = fleet.stack.preview().require()
+    assert "wave 1 of 2: workers-1" in output
+    assert "wave 2 of 2: workers-2, workers-3" in output
+    (fleet.credentials / "kubeconfig").write_bytes(fleet.plane.driver_kubeconfig.read_bytes())
+
+
+def test_the_first_up_installs_the_addon_and_touches_no_node(fleet: SimulatedFleet) -> None:
+    fleet.want("v1")
+    fleet.stack.up().require()
+    assert fleet.boots() == [1, 1, 1]
+    assert fleet.cordoned() == []
+    assert [node["metadata"].get("annotations", {}).get("sealwave.dev/owner") for node in fleet.nodes()] == [None] * 3
+
+
+def test_the_second_up_reads_every_node_and_changes_nothing(fleet: SimulatedFleet) -> None:
+    output = fleet.stack.run("up", "--yes", "--skip-preview", "--expect-no-changes").require()
+    assert "looked at 3 of the 3 nodes" in output
+
+
+def test_the_preview_of_v2_shows_the_waves_and_touches_nothing(fleet: SimulatedFleet) -> None:
+    fleet.want("v2")
+    output = fleet.stack.preview().require()
+    assert "wave 1 of 2: workers-1" in output
+    assert "wave 2 of 2: workers-2, workers-3" in output
+    assert fleet.boots() == [1, 1, 1]
+
+
+def test_v2_rolls_and_an_eviction_is_refused_by_the_budget_and_later_granted(fleet: SimulatedFleet) -> None:
+    output = fleet.stack.up().require()
+    assert fleet.digests() == [fleet.images["v2"].digest] * 3
+    assert fleet.cordoned() == []
+    assert all(machine.platform.boot_choice().default is machine.platform.running().slot for machine in fleet.machines)
+    assert "disruption budget" in output
+    fleet.stack.run("up", "--yes", "--skip-preview", "--expect-no-changes").require()
+
+
+def test_refresh_and_up_report_a_node_that_drifted_away(fleet: SimulatedFleet) -> None:
+    machine = fleet.machines[2]
+    machine.drifted = ["/etc/motd is not as the image has it"]
+    output = fleet.stack.preview().require()
+    assert "workers-3 has drifted" in output
+    machine.drifted = []
+
+
+def test_a_broken_v3_halts_with_one_paragraph_and_spares_the_other_nodes(fleet: SimulatedFleet) -> None:
+    fleet.want("v3")
+    before = fleet.boots()
+    output = fleet.stack.up().require(255)
+    assert "Traceback" not in output and 'File "' not in output
+    assert "workers-1" in output and "halted" in output
+    assert fleet.digests() == [fleet.images["v2"].digest] * 3
+    assert fleet.boots()[1:] == before[1:]
+    assert fleet.cordoned() == ["workers-1"]
+
+
+def test_the_digest_is_refused_until_a_person_releases_it(fleet: SimulatedFleet) -> None:
+    output = fleet.stack.up().require(255)
+    assert "is refused" in output and "release-digest" in output
+    assert fleet.boots()[1] == 2
+
+
+def test_v2_again_releases_the_quarantined_node(fleet: SimulatedFleet) -> None:
+    fleet.want("v2")
+    output = fleet.stack.up().require()
+    assert fleet.cordoned() == [], output
+    fleet.stack.run("up", "--yes", "--skip-preview", "--expect-no-changes").require()
+
+
+def test_destroy_touches_no_node(fleet: SimulatedFleet) -> None:
+    boots = fleet.boots()
+    fleet.stack.run("destroy", "--yes", "--skip-preview").require()
+    assert fleet.boots() == boots
+    assert fleet.cordoned() == []
