@@ -16,9 +16,17 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from sealwave.signing.errors import UntrustedSignature
 
 __all__ = [
+    "AlgorithmIdentifier",
     "Attribute",
     "ContentInfo",
+    "DigestInfo",
+    "IssuerAndSerial",
+    "SignedContent",
     "SignedData",
+    "SignerInfo",
+    "SpcAttributeTypeAndValue",
+    "SpcIndirectDataContent",
+    "SpcPeImageData",
     "assemble",
     "check_content",
     "content_of",
