@@ -81,5 +81,5 @@ lock: ## choose the newest Python packages that pyproject.toml allows
 
 .PHONY: clean
 clean: ## remove what was built in the checkout; the cache stays
-	@if [ -d build/lab ] && command -v sealwave > /dev/null; then sealwave lab down; fi
+	@if [ -d build/lab ]; then $(IN_VENV) sealwave lab down; fi
 	@rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
