@@ -9,17 +9,23 @@ Rules:
 from __future__ import annotations
 
 import logging
+import time
+from collections.abc import Callable
 from dataclasses import replace
 
 from sealwave.images.agent.errors import AgentError
 from sealwave.images.agent.memory import MemoryFile
 from sealwave.images.agent.platform import Platform
 from sealwave.images.agent.service import recognise
-from sealwave.images.agent.window import Leaving, expired
+from sealwave.images.agent.window import DEFAULT_WINDOW, Leaving, expired
 
-__all__ = ["leave_if_overdue", "seconds_left"]
+__all__ = ["keep_watch", "leave_if_overdue", "seconds_left"]
 
 _log = logging.getLogger(__name__)
+# Seconds between looks at the firmware's variable: a commit ends the watch this late, which harms nobody.
+_LOOK_EVERY = 15.0
+# Seconds; longer than `reboot` waits before it resets the machine.
+_AFTER_REBOOT = 600.0
 
 
 def seconds_left(platform: Platform, *, window: int) -> float | None:
@@ -56,3 +62,30 @@ def leave_if_overdue(platform: Platform, memory: MemoryFile, *, window: int) -> 
 def _overdue(platform: Platform, window: int) -> bool:
     committed = platform.running().slot is platform.boot_choice().default
     return expired(committed=committed, uptime=platform.uptime(), window=window)
+
+
+def keep_watch(platform: Platform, *, sleep: Callable[[float], None] = time.sleep) -> None:
+    """Watch until the running image is committed, or reboot when its window has ended.
+
+    The window comes from the signed configuration; if that cannot be read, from a default, because an image that
+    cannot even read it must lose the machine all the more.
+    """
+    window = _window()
+    memory = MemoryFile(platform.data / "agent")
+    while (left := seconds_left(platform, window=window)) is not None:
+        if left == 0 and leave_if_overdue(platform, memory, window=window):
+            _log.warning("the image was not committed within %d s: back to the other slot", window)
+            # The reboot ends this process; if it does not, `reboot` itself resets the machine.
+            sleep(_AFTER_REBOOT)
+            return
+        sleep(min(max(left, 1.0), _LOOK_EVERY))
+
+
+def _window() -> int:
+    from sealwave.images.agent.prepare import load_config
+
+    try:
+        return load_config().commit_window_seconds
+    except AgentError as error:
+        _log.error("%s; the window is %d s", error, DEFAULT_WINDOW)
+        return DEFAULT_WINDOW

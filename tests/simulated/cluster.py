@@ -94,6 +94,10 @@ class Kubelets:
         # Admission marks every new node as not ready, and the controller that takes the mark away does not run here.
         self._call("PATCH", f"/api/v1/nodes/{name}", {"spec": {"taints": None}})
 
+    def patch_node(self, name: str, patch: Document) -> None:
+        """Change a Node object as an administrator would."""
+        self._call("PATCH", f"/api/v1/nodes/{name}", patch)
+
     def _live(self) -> None:
         while not self._end.wait(LOOK_SECONDS):
             try:

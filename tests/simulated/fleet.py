@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from sealwave.images.agent.errors import Code, Refused
+from sealwave.images.agent.platform import Finding
 from sealwave.images.agent.service import Body, Reply
 from sealwave.infra.lab import imagehost
 from sealwave.infra.lab.controlplane import ControlPlane
@@ -47,9 +48,15 @@ class HaltingMachine(SimulatedMachine):
     """A simulated machine that can stand still at a call."""
 
     halt: Halt | None = None
+    drifted: tuple[str, ...] = ()
+    """Paths that the node reports as drifted."""
 
     def _boot(self) -> None:
         super()._boot()
+        platform = self.platform
+        platform.drift = lambda image: [  # type: ignore[method-assign]  # the seam of this test
+            Finding(path, "is not as the image has it") for path in self.drifted
+        ]
         agent = self._agent
         assert agent is not None
         change = agent.change
@@ -200,6 +207,19 @@ class SimulatedFleet:
     def journal(self) -> dict[str, Any]:
         """The pool's journal object."""
         return self.plane.cluster.get(f"/apis/sealwave.dev/v1alpha1/journals/{self.pool}")
+
+    def write_journal(self, records: list[str]) -> None:
+        """Write the journal's records as someone with a text editor would: the head stays what it was."""
+        journal = self.journal()
+        journal["metadata"] = {"name": self.pool}
+        journal["spec"]["records"] = records
+        self.plane.cluster.apply([journal])
+
+    def remove_labels(self) -> None:
+        """Take every label of ours off the pool's nodes."""
+        for node in self.nodes():
+            ours = [key for key in node["metadata"].get("labels", {}) if "sealwave.dev" in key]
+            self.kubelets.patch_node(node["metadata"]["name"], {"metadata": {"labels": dict.fromkeys(ours)}})
 
     def _machine(self, name: str) -> HaltingMachine:
         machine = HaltingMachine(

@@ -89,7 +89,7 @@ def make_image(
         release_number=release_number,
         floor=0,
         compat_class="none",
-        keep=("/identity", "/agent"),
+        keep=("identity", "agent"),
         source_date_epoch=1,
         root_hash=tree.root_hash,
         verity=Verity(VERITY_UUID, blocks, hash_blocks(blocks)),

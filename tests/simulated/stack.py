@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -89,7 +91,16 @@ class Stack:
                 stdout=stream,
                 stderr=subprocess.STDOUT,
                 text=True,
+                # All that it starts stays in its session, also when it is killed and its children become orphans.
+                start_new_session=True,
             )
+
+    def end_session(self, cli: subprocess.Popen[str]) -> None:
+        """End what a killed CLI has left behind, such as the program and its language host."""
+        for process in _processes():
+            with contextlib.suppress(ProcessLookupError):
+                if os.getsid(process) == cli.pid:
+                    os.kill(process, signal.SIGKILL)
 
     @property
     def log(self) -> Path:
@@ -132,16 +143,18 @@ class Stack:
 
 def children_of(process: int) -> list[int]:
     """The direct children of a process."""
-    found = []
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdecimal():
-            try:
-                fields = (folder / "stat").read_text().rpartition(")")[2].split()
-            except OSError:
-                continue
-            if int(fields[1]) == process:
-                found.append(int(folder.name))
-    return found
+    return [child for child in _processes() if _parent_of(child) == process]
+
+
+def _parent_of(process: int) -> int:
+    try:
+        return int((Path("/proc") / str(process) / "stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return 0
+
+
+def _processes() -> list[int]:
+    return [int(folder.name) for folder in Path("/proc").iterdir() if folder.name.isdecimal()]
 
 
 def command_of(process: int) -> str:
