@@ -37,11 +37,16 @@ class Endpoint:
 
 def load_document() -> dict[str, Any]:
     """The OpenAPI document as plain data."""
-    # Imported here because only `serve` needs it, and every import costs an emulated machine time.
+    folder = files("sealwave.images.agent")
+    document: dict[str, Any]
+    packed = folder.joinpath("openapi.json")
+    if packed.is_file():
+        # In the node's archive: the same document, parsed when the archive was made.
+        document = json.loads(packed.read_bytes())
+        return document
     from ruamel.yaml import YAML
 
-    text = files("sealwave.images.agent").joinpath("openapi.yaml").read_text()
-    document: dict[str, Any] = YAML(typ="safe", pure=True).load(text)
+    document = YAML(typ="safe", pure=True).load(folder.joinpath("openapi.yaml").read_text())
     return document
 
 
