@@ -50,11 +50,23 @@ class ClusterAddon(pulumi.ComponentResource):
         provider = kubernetes.Provider(
             f"{self._name}-cluster",
             kubeconfig=kubeconfig,
+            # Another path or address of the same cluster must not replace what is installed in it.
+            cluster_identifier=self._name,
+            # What `sealwave lab up` or an earlier stack has left behind is taken over, not an error.
+            upsert_existing_objects=True,
             opts=pulumi.ResourceOptions(parent=self),
         )
-        files: Any = sorted(str(path) for path in _MANIFESTS.glob("*.yaml"))
         kubernetes.yaml.ConfigGroup(
             f"{self._name}-definitions",
-            files=files,
+            # The texts, not the files: a file's path would become part of its resource's name, and the same program on
+            # another machine would replace the definitions, and with them every journal.
+            yaml=[path.read_text("utf-8") for path in sorted(_MANIFESTS.glob("*.yaml"))],
+            transformations=[_keep_definitions],
             opts=pulumi.ResourceOptions(parent=self, provider=provider),
         )
+
+
+def _keep_definitions(document: dict[str, Any], options: pulumi.ResourceOptions) -> None:
+    """Let `pulumi destroy` leave the definitions: their journals are the evidence of what was done to each node."""
+    if document.get("kind") == "CustomResourceDefinition":
+        options.retain_on_delete = True

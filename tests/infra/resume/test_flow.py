@@ -60,10 +60,10 @@ def test_v2_rolls_and_an_eviction_is_refused_by_the_budget_and_later_granted(fle
 
 def test_refresh_and_up_report_a_node_that_drifted_away(fleet: SimulatedFleet) -> None:
     machine = fleet.machines[2]
-    machine.drifted = ["/etc/motd is not as the image has it"]
+    machine.drifted = ("/etc/motd",)
     output = fleet.stack.preview().require()
     assert "workers-3 has drifted" in output
-    machine.drifted = []
+    machine.drifted = ()
 
 
 def test_a_broken_v3_halts_with_one_paragraph_and_spares_the_other_nodes(fleet: SimulatedFleet) -> None:
