@@ -148,7 +148,8 @@ class Driver:
         self._tell_staging(seen)
         after, effects = self._decide(seen, now)
         entries = changes(self._state, after)
-        ended = settled(after, effects, patient=patient)
+        # A state that has just changed may want something yet: only what stays as it is has come to its end.
+        ended = settled(after, effects, patient=patient) and not (entries and patient)
         intents = [Entry(kind="intent", node=effect.node, data=effect.to_json()) for effect in effects]
         first = self._loaded.chain.count + len(entries)
         if entries or intents:

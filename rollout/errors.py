@@ -120,7 +120,11 @@ class Fenced(RolloutError):
 
 
 class ClusterError(RolloutError):
-    """The API server answered with an error that is not one of the kinds below."""
+    """The API server answered with an error that is not one of the kinds below; ``status`` is HTTP's."""
+
+    def __init__(self, message: str, *, status: int = 0) -> None:
+        self.status = status
+        super().__init__(message)
 
 
 class ClusterUnreachable(ClusterError):

@@ -17,7 +17,7 @@ from sealwave.rollout.state import NodeRecord, RolloutState
 def opening(state: RolloutState, pool: PoolSpec, plan: Plan, *, fence: int, now: float) -> Entry:
     """The journal's first entry of this run; its data is the state that the run starts from."""
     if state.active and state.digest == pool.digest:
-        return Entry(kind="resume", data=_resumed(state, plan, fence=fence, now=now).to_json())
+        return Entry(kind="resume", data=_resumed(state, pool, plan, fence=fence, now=now).to_json())
     begun = RolloutState(
         pool=pool.name,
         number=state.number + 1,
@@ -43,7 +43,7 @@ def _begun(state: RolloutState, plan: Plan, now: float) -> Mapping[str, NodeReco
     return nodes
 
 
-def _resumed(state: RolloutState, plan: Plan, *, fence: int, now: float) -> RolloutState:
+def _resumed(state: RolloutState, pool: PoolSpec, plan: Plan, *, fence: int, now: float) -> RolloutState:
     nodes: dict[str, NodeRecord] = {}
     planned = set(plan.nodes)
     known = planned | set(plan.right)
@@ -61,4 +61,5 @@ def _resumed(state: RolloutState, plan: Plan, *, fence: int, now: float) -> Roll
     for name in plan.nodes:
         # Nodes that joined since go last, so that the waves that were announced stay as they are.
         nodes.setdefault(name, NodeRecord(name=name, wave=last, target=plan.digest, since=now, watched=now))
-    return replace(state, phase=Phase.Running, fence=fence, blocked=0.0, reasons=(), right=plan.right, nodes=nodes)
+    head = replace(state, source=pool.source, phase=Phase.Running, fence=fence, blocked=0.0, reasons=())
+    return replace(head, right=plan.right, nodes=nodes)
