@@ -46,6 +46,6 @@ def _values(path: Path) -> dict[str, Any]:
     if not isinstance(config, dict):
         return document
     try:
-        return {**config["sealwave:pool"], **config["sealwave:image"]}
+        return {**config["sealwave:image"], **config["sealwave:pool"]}
     except (KeyError, TypeError) as error:
         raise BadInput(f"{path} is a Pulumi stack without {error}: give a stack of the reference program") from error

@@ -15,7 +15,7 @@ from aiohttp import web
 
 from sealwave.signing.files import sync_folder
 
-__all__ = ["RELEASE_FILES", "application", "publish"]
+__all__ = ["RELEASE_FILES", "application", "folder_of", "publish"]
 
 # What a release consists of; disk images and locks stay with the builder.
 RELEASE_FILES = ("image.json", "image.json.dsse", "root.erofs", "root.verity", "uki.efi", "loader.efi")
@@ -28,12 +28,17 @@ def application(folder: Path) -> web.Application:
     return made
 
 
+def folder_of(digest: str) -> str:
+    """The path below the host's address at which the image of this digest is served."""
+    return digest.replace(":", "-")
+
+
 def publish(image: Path, *, digest: str, folder: Path) -> str:
     """Put a built image's release files under their digest; returns the path below the host's address.
 
     Files are hard links where the file system allows it, so that a later build of the same name changes nothing here.
     """
-    name = digest.replace(":", "-")
+    name = folder_of(digest)
     target = folder / name
     if target.is_dir():
         return name

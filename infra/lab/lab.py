@@ -19,6 +19,7 @@ from sealwave.infra.errors import LabBusy, LabFailed, NotReadyInTime
 from sealwave.infra.lab.children import tail
 from sealwave.infra.lab.cluster import Cluster
 from sealwave.infra.lab.controlplane import ControlPlane
+from sealwave.infra.lab.pki import GUEST_VIEW_OF_HOST
 from sealwave.infra.lab.ports import LOOPBACK
 from sealwave.infra.lab.state import LabFolder, LabState, read_state
 from sealwave.infra.lab.supervisor import STAY, hold_lock
@@ -71,6 +72,11 @@ class Lab:
     def images_url(self) -> str:
         """The image host as this host reaches it."""
         return f"https://{LOOPBACK}:{self.state.images}"
+
+    @property
+    def guest_images_url(self) -> str:
+        """The image host as a machine reaches it."""
+        return f"https://{GUEST_VIEW_OF_HOST}:{self.state.images}"
 
     def start(self, progress: Progress) -> None:
         """Start the supervisor and wait until everything is powered on; raises LabFailed or NotReadyInTime."""

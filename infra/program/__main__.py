@@ -3,7 +3,8 @@
 sealwave:credentials        the driver's kubeconfig, the machine API's certificates, the trust anchors (a folder)
 sealwave:addonKubeconfig    the kubeconfig that may install the addon (a path); without it, it must be there
 sealwave:image              source and digest of the wanted image
-sealwave:pool               name, selector, waves; and what else `NodePool` takes
+sealwave:pool               name, selector, waves; and what else `NodePool` takes (a source of its own where the
+                            nodes reach the image folder by another address than this program)
 """
 
 import signal
@@ -21,9 +22,8 @@ pool = config.require_object("pool")
 
 addon = ClusterAddon("sealwave", kubeconfig=config.get("addonKubeconfig"))
 release = ImageRelease("image", source=image["source"], digest=image["digest"])
-nodes = NodePool(
-    "nodes", **pool, digest=release.digest, source=release.source, opts=pulumi.ResourceOptions(depends_on=[addon])
-)
+settings = {"source": release.source} | pool
+nodes = NodePool("nodes", **settings, digest=release.digest, opts=pulumi.ResourceOptions(depends_on=[addon]))
 
 pulumi.export("version", release.version)
 pulumi.export("nodes", nodes.nodes)
