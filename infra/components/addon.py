@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pulumi
+from ruamel.yaml import YAML
 
 PLUGIN = "pulumi-resource-kubernetes"
 """The plugin's executable; Pulumi takes it from PATH, or downloads it where it may."""
@@ -56,17 +57,26 @@ class ClusterAddon(pulumi.ComponentResource):
             upsert_existing_objects=True,
             opts=pulumi.ResourceOptions(parent=self),
         )
-        kubernetes.yaml.ConfigGroup(
-            f"{self._name}-definitions",
-            # The texts, not the files: a file's path would become part of its resource's name, and the same program on
-            # another machine would replace the definitions, and with them every journal.
-            yaml=[path.read_text("utf-8") for path in sorted(_MANIFESTS.glob("*.yaml"))],
-            transformations=[_keep_definitions],
-            opts=pulumi.ResourceOptions(parent=self, provider=provider),
-        )
+        # Not by `yaml.ConfigFile` and its kind: they make their resources later, so that what depends on the addon does
+        # not wait for them, and a file's path becomes part of a resource's name, so that the same program in another
+        # folder would replace the definitions and with them every journal.
+        for document in _documents():
+            metadata, kind = document["metadata"], document["kind"]
+            pulumi.CustomResource(
+                f"kubernetes:{document['apiVersion']}:{kind}",
+                f"{self._name}-{metadata['name']}-{kind.lower()}",
+                dict(document),
+                pulumi.ResourceOptions(
+                    parent=self,
+                    provider=provider,
+                    # `pulumi destroy` leaves them: their journals are the evidence of what was done to each node.
+                    retain_on_delete=kind == "CustomResourceDefinition",
+                ),
+            )
 
 
-def _keep_definitions(document: dict[str, Any], options: pulumi.ResourceOptions) -> None:
-    """Let `pulumi destroy` leave the definitions: their journals are the evidence of what was done to each node."""
-    if document.get("kind") == "CustomResourceDefinition":
-        options.retain_on_delete = True
+def _documents() -> list[dict[str, Any]]:
+    """The shipped YAML's documents."""
+    yaml = YAML(typ="safe", pure=True)
+    texts = [path.read_text("utf-8") for path in sorted(_MANIFESTS.glob("*.yaml"))]
+    return [document for text in texts for document in yaml.load_all(text) if document]

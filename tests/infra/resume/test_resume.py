@@ -103,7 +103,7 @@ def test_a_journal_with_one_changed_record_is_refused_by_name(fleet: SimulatedFl
     fleet.write_journal(changed)
     version = "v2" if fleet.digests()[0] == fleet.images["v1"].digest else "v1"
     fleet.want(version, waves=(1,))
-    output = fleet.stack.up().require(255)
+    output = fleet.stack.up().require(1)
     assert f"record {json.loads(records[number])['seq']}" in output
     assert "Traceback" not in output
     assert fleet.boots() == boots
