@@ -48,7 +48,8 @@ class HttpsSource:
         self._session.verify = str(authority)
         # The body must arrive as it lies on the server: sizes and ranges count its bytes.
         self._session.headers["Accept-Encoding"] = "identity"
-        retry = Retry(total=4, backoff_factor=0.5, status_forcelist=(502, 503, 504), allowed_methods=("GET",))
+        # `other=0`: a host whose certificate does not fit will not fit in a second either.
+        retry = Retry(total=4, other=0, backoff_factor=0.5, status_forcelist=(502, 503, 504), allowed_methods=("GET",))
         self._session.mount("https://", HTTPAdapter(max_retries=retry))
 
     def close(self) -> None:
