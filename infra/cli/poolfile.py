@@ -46,6 +46,8 @@ def _values(path: Path) -> dict[str, Any]:
     if not isinstance(config, dict):
         return document
     try:
-        return {**config["sealwave:image"], **config["sealwave:pool"]}
+        pool, image = config["sealwave:pool"], config["sealwave:image"]
+        # As in the program, the pool may name a source of its own.
+        return {**image, **pool}
     except (KeyError, TypeError) as error:
         raise BadInput(f"{path} is a Pulumi stack without {error}: give a stack of the reference program") from error

@@ -157,7 +157,7 @@ class Machine:
             *("-name", self.spec.name, "-uuid", str(self.spec.uuid)),
             *("-nodefaults", "-no-user-config", "-display", "none", "-rtc", "base=utc"),
             # Secure Boot's variables are guarded by system management mode: only the firmware writes them.
-            *("-machine", "q35,smm=on,vmport=off", "-global", "driver=cfi.pflash01,property=secure,value=on"),
+            *("-machine", "q35,smm=on,vmport=off,hpet=off", "-global", "driver=cfi.pflash01,property=secure,value=on"),
             *("-global", "ICH9-LPC.disable_s3=1"),
             *self._accelerator.arguments,
             *("-smp", str(CPUS), "-m", str(MEMORY_MIB)),
