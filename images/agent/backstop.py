@@ -13,10 +13,10 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
+from sealwave.images.agent.boots import recognise
 from sealwave.images.agent.errors import AgentError
 from sealwave.images.agent.memory import MemoryFile
 from sealwave.images.agent.platform import Platform
-from sealwave.images.agent.service import recognise
 from sealwave.images.agent.window import DEFAULT_WINDOW, Leaving, expired
 
 __all__ = ["keep_watch", "leave_if_overdue", "seconds_left"]

@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from sealwave.images.agent import esp, kubelet, layout
+from sealwave.images.agent.boots import recognise
 from sealwave.images.agent.config import BLOB_LIMIT, MachineConfig, read_blob
 from sealwave.images.agent.errors import ConfigUnusable, PlatformFailed
 from sealwave.images.agent.inspection import kept_names
 from sealwave.images.agent.memory import MemoryFile
 from sealwave.images.agent.platform import Platform
-from sealwave.images.agent.service import recognise
 from sealwave.signing.files import PRIVATE_FILE, make_private_folder, write_atomic
 
 __all__ = ["clean_data", "image_settings", "load_config", "prepare", "write_run_files"]

@@ -22,13 +22,14 @@ from dataclasses import replace
 from typing import Any
 
 from sealwave.images.agent import fence, slots
+from sealwave.images.agent.boots import recognise
 from sealwave.images.agent.errors import Code, Problem, Refused
 from sealwave.images.agent.fetch import Source
 from sealwave.images.agent.memory import Answer, Change, MemoryFile, Operation, OperationState
 from sealwave.images.agent.observe import observe, pods_json, slots_json, status_json
 from sealwave.images.agent.platform import Platform
 from sealwave.images.agent.staging import Stager
-from sealwave.images.agent.window import Activation, Leaving, expired, recognise_boot
+from sealwave.images.agent.window import Activation, Leaving, expired
 
 __all__ = ["Agent", "Reply"]
 
@@ -209,17 +210,6 @@ class Agent:
         operation = Operation(secrets.token_hex(8), kind, self._platform.boot_id(), digest)
         change.memory = change.memory.with_operation(operation)
         return operation
-
-
-def recognise(change: Change, platform: Platform) -> None:
-    """Record why this boot is what it is; the first of the agent's commands to ask does it, the others agree."""
-    history = recognise_boot(
-        change.memory.history,
-        boot_id=platform.boot_id(),
-        running=platform.running().slot,
-        one_shot=platform.boot_choice().one_shot,
-    )
-    change.memory = replace(change.memory, history=history)
 
 
 def _ended(operation: Operation, *, boot_id: str, committed: bool) -> Operation:
