@@ -54,7 +54,7 @@ class Progress:
                 self._live = live
                 yield from self._run()
         else:
-            self.console.print(f"... {title}", markup=False)
+            self.console.print(f"... {title}", markup=False, soft_wrap=True)
             yield from self._run()
 
     def note(self, *lines: str) -> None:
@@ -65,12 +65,12 @@ class Progress:
         if not self.console.is_terminal:
             for line in new:
                 if line not in self._notes:
-                    self.console.print(f"    {_clock(self._elapsed)}  {line}", markup=False)
+                    self.console.print(f"    {_clock(self._elapsed)}  {line}", markup=False, soft_wrap=True)
         self._notes = new
 
     def say(self, line: str) -> None:
         """Print a line that stays."""
-        self.console.print(line, markup=False)
+        self.console.print(line, markup=False, soft_wrap=True)
 
     @property
     def _elapsed(self) -> float:
@@ -81,11 +81,15 @@ class Progress:
             yield
         except BaseException:
             self._live = None
-            self.console.print(Text.assemble(("fail", "bold red"), f"  {_clock(self._elapsed)}  {self._title}"))
+            self.console.print(
+                Text.assemble(("fail", "bold red"), f"  {_clock(self._elapsed)}  {self._title}"), soft_wrap=True
+            )
             raise
         self._live = None
         self.times.append(StepTime(self._title, self._elapsed))
-        self.console.print(Text.assemble(("done", "green"), f"  {_clock(self._elapsed)}  {self._title}"))
+        self.console.print(
+            Text.assemble(("done", "green"), f"  {_clock(self._elapsed)}  {self._title}"), soft_wrap=True
+        )
 
     def _picture(self) -> Table:
         table = Table.grid(padding=(0, 1))

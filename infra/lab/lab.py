@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -27,6 +28,8 @@ from sealwave.infra.progress import Progress
 
 __all__ = ["Lab", "NodeLine", "node_lines", "take_down"]
 
+# What a console says to a terminal: control sequences with their parameters, and the older two-character ones.
+ESCAPE = re.compile(r"\x1b(\[[0-9;?!=]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?|[ -/]*[0-~])")
 # Seconds for the control plane and the services; the machines only have to be powered on.
 START_LIMIT = 240.0
 # Seconds for the supervisor to end everything: each of eleven children may need its own limit.
@@ -224,4 +227,5 @@ def _supervises(process: int, folder: LabFolder) -> bool:
 
 
 def _printable(line: str) -> str:
+    line = ESCAPE.sub("", line)
     return "".join(character if character.isprintable() else " " for character in line)[:80].strip()
