@@ -33,6 +33,8 @@ UNIT_FOLDERS = ("/run/systemd/system", "/run/systemd/system.control")
 
 # Where the running system's own files are; nothing is ever mounted over them.
 _SEALED = ("/usr", "/etc", "/bin", "/sbin", "/lib", "/lib64", "/opt", "/boot", "/root", "/home")
+# systemd gives the machine's own id, which no image may hold, by a mount over the image's empty file.
+_OVER_THE_IMAGE = frozenset({"/etc/machine-id"})
 # What the data partition holds besides the manifest's keep list: containerd's own, remade per image, and ext4's.
 _REMADE = frozenset({"runtime", "lost+found"})
 # What is kept even if the manifest cannot be verified: without these two the machine loses its name and its fence.
@@ -114,6 +116,8 @@ def drift_of_mounts(mount_info: str) -> list[Finding]:
         if place == "/":
             if kind != "erofs" or "ro" not in options:
                 found.append(Finding("/", f"the root is {kind} ({','.join(options)}) and not a read-only EROFS"))
+        elif place in _OVER_THE_IMAGE:
+            continue
         elif any(place == sealed or place.startswith(sealed + "/") for sealed in _SEALED):
             found.append(Finding(place, f"a {kind} is mounted over the image"))
     return found

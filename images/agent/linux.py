@@ -180,7 +180,8 @@ class LinuxPlatform:
         extra = [folder for folder in map(Path, inspection.UNIT_FOLDERS) if folder.is_dir()]
         return [
             *inspection.drift_of_manifest(image),
-            *inspection.drift_of_mounts(Path("/proc/self/mountinfo").read_text()),
+            # Of the first process: the agent's own view has the mounts that shut it in.
+            *inspection.drift_of_mounts(Path("/proc/1/mountinfo").read_text()),
             *inspection.drift_of_data([entry.name for entry in self.data.iterdir()], keep),
             *inspection.drift_of_units([str(file) for folder in extra for file in folder.iterdir()]),
             *inspection.drift_of_taint(Path("/proc/sys/kernel/tainted").read_text()),

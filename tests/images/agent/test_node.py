@@ -84,6 +84,7 @@ MOUNTS = """\
     ("name", "more", "expected"),
     [
         ("as it should be", "", []),
+        ("the machine's id", "50 22 0:30 / /etc/machine-id rw - tmpfs tmpfs rw\n", []),
         ("overlay on /etc", "50 22 0:30 / /etc rw - overlay overlay rw\n", ["/etc"]),
         ("bind over a program", "50 22 0:30 / /usr/bin/kubelet rw - tmpfs tmpfs rw\n", ["/usr/bin/kubelet"]),
         ("a folder with a like name", "50 22 0:30 / /etcetera rw - tmpfs tmpfs rw\n", []),
