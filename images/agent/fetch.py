@@ -36,6 +36,9 @@ class Source(Protocol):
     def stream(self, name: str, *, size: int) -> Iterator[bytes]:
         """The first `size` bytes of a file in chunks of any length; raises Refused when they cannot be had."""
 
+    def close(self) -> None:
+        """Give up what is held for reading."""
+
 
 class HttpsSource:
     """An image folder under an HTTPS address."""
@@ -53,7 +56,7 @@ class HttpsSource:
         self._session.mount("https://", HTTPAdapter(max_retries=retry))
 
     def close(self) -> None:
-        """Close the connections."""
+        """See Source."""
         self._session.close()
 
     def read(self, name: str, *, limit: int) -> bytes:

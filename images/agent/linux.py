@@ -8,7 +8,6 @@ import struct
 import subprocess
 import threading
 import time
-import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import cached_property
@@ -19,6 +18,7 @@ from sealwave.images.agent.containers import read_pods
 from sealwave.images.agent.devmapper import VerityTable, read_table
 from sealwave.images.agent.efivars import LOADER, SECURITY, EfiVariables
 from sealwave.images.agent.errors import PlatformFailed
+from sealwave.images.agent.partitions import name_partitions
 from sealwave.images.agent.platform import BootChoice, Check, Finding, KubeletState, Part, Pod, Running
 from sealwave.images.agent.slots import Slot, StoredImage
 
@@ -130,20 +130,10 @@ class LinuxPlatform:
             raise PlatformFailed(f"finding the {part.value} partition of slot {slot.value}", str(error)) from error
 
     def name_slot(self, slot: Slot, root_hash: str) -> None:
-        """See Platform. The backup table is whole on the disk before the primary is touched."""
+        """See Platform."""
         try:
             disk = _disk_of(self.partition(Part.ROOT, slot))
-            size = _device_size(disk)
-            descriptor = os.open(disk, os.O_RDWR | os.O_CLOEXEC)
-            try:
-                table = gpt.parse_head(os.pread(descriptor, gpt.HEAD_BYTES, 0))
-                for part, half in ((Part.ROOT, root_hash[:32]), (Part.VERITY, root_hash[32:])):
-                    table = table.with_guid(f"{part.value}-{slot.value}", str(uuid.UUID(half)))
-                for content, at in ((table.tail(), size - gpt.TAIL_BYTES), (table.head(), 0)):
-                    os.pwrite(descriptor, content, at)
-                    os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+            name_partitions(disk, size=_device_size(disk), slot=slot, root_hash=root_hash)
         except (OSError, gpt.GptError) as error:
             raise PlatformFailed("giving the slot's partitions their UUIDs", str(error)) from error
 

@@ -32,7 +32,7 @@ from sealwave.images.agent.slots import Slot
 from sealwave.images.agent.verity import BLOCK_SIZE, DataBlocks, VerityError, read_tree
 from sealwave.signing.errors import SigningError
 
-__all__ = ["Progress", "fetch_release", "write_slot"]
+__all__ = ["Progress", "disk_errors", "fetch_release", "write_slot"]
 
 ARCHITECTURE = "amd64"
 # Bytes of dirty pages after which the device is made to keep up: a node has little memory, and a flush at the very end
@@ -70,7 +70,7 @@ def fetch_release(source: Source, *, digest: str, key: bytes, platform: Platform
 def write_slot(source: Source, release: Release, *, platform: Platform, slot: Slot, progress: Progress) -> None:
     """Steps 3 to 7; the caller did step 2. Raises Refused, and leaves the slot without a boot entry then."""
     total = release.verity.size + release.root.size + release.uki.size
-    with _disk_errors():
+    with disk_errors():
         blocks = _write_tree(source, release, platform.partition(Part.VERITY, slot))
         done = release.verity.size
         progress(done, total)
@@ -167,7 +167,8 @@ def _write_all(descriptor: int, data: memoryview, offset: int) -> None:
 
 
 @contextmanager
-def _disk_errors() -> Iterator[None]:
+def disk_errors() -> Iterator[None]:
+    """Turn what the disk says into what the caller is told."""
     try:
         yield
     except OSError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, replace
 
 from sealwave.images.agent import esp
@@ -13,7 +14,7 @@ from sealwave.images.agent.fetch import Source
 from sealwave.images.agent.memory import MemoryFile, Operation, OperationState
 from sealwave.images.agent.platform import Platform
 from sealwave.images.agent.slots import Slot
-from sealwave.images.agent.stage import fetch_release, write_slot
+from sealwave.images.agent.stage import disk_errors, fetch_release, write_slot
 
 __all__ = ["Stager"]
 
@@ -86,16 +87,16 @@ class Stager:
     def _work(self, task: _Task) -> None:
         platform, digest = self._platform, task.operation.digest
         assert digest is not None
-        source = self._open_source(task.source)
-        release = fetch_release(source, digest=digest, key=platform.release_key, platform=platform, slot=task.slot)
-        with self._memory.change() as change:
-            # The firmware must not be told to boot a slot that is about to lose its content.
-            if platform.boot_choice().one_shot is not None:
-                platform.set_one_shot(None)
-            esp.remove_slot(platform.esp, task.slot)
-            history = replace(change.memory.history, activation=None)
-            change.memory = replace(change.memory, writing=task.slot, history=history)
-        write_slot(source, release, platform=platform, slot=task.slot, progress=self._progress)
+        with closing(self._open_source(task.source)) as source:
+            release = fetch_release(source, digest=digest, key=platform.release_key, platform=platform, slot=task.slot)
+            with self._memory.change() as change, disk_errors():
+                # The firmware must not be told to boot a slot that is about to lose its content.
+                if platform.boot_choice().one_shot is not None:
+                    platform.set_one_shot(None)
+                esp.remove_slot(platform.esp, task.slot)
+                history = replace(change.memory.history, activation=None)
+                change.memory = replace(change.memory, writing=task.slot, history=history)
+            write_slot(source, release, platform=platform, slot=task.slot, progress=self._progress)
 
     def _progress(self, done: int, total: int) -> None:
         if self._stopping.is_set():

@@ -32,7 +32,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -52,41 +52,12 @@ from sealwave.signing.files import write_atomic
 from sealwave.signing.tls import server_context
 from tests.simulated.images import FakeImage, SigningPair, Trust, make_image
 from tests.simulated.platform import Faults, FilePlatform
+from tests.simulated.sources import FolderSource
 
 __all__ = ["FakeImage", "Faults", "FolderSource", "Pod", "SigningPair", "SimulatedMachine", "Trust", "make_image"]
 
-# Bytes per chunk of a folder source: small, so that a staging has many instants at which it can be cut.
-_CHUNK = 64 * 1024
 # Seconds in which a simulated machine has booted, or something is wrong with the test.
 _PATIENCE = 30.0
-
-
-class FolderSource:
-    """An image folder of this machine instead of one behind HTTPS; satisfies `Source`."""
-
-    def __init__(self, folder: Path, faults: Faults) -> None:
-        self._folder = folder
-        self._faults = faults
-
-    def read(self, name: str, *, limit: int) -> bytes:
-        content = self._content(name)
-        if len(content) > limit:
-            raise Refused(Code.SOURCE_UNAVAILABLE, f"{name} has more than {limit} bytes")
-        return content
-
-    def stream(self, name: str, *, size: int) -> Iterator[bytes]:
-        content = self._content(name)[:size]
-        for start in range(0, len(content), _CHUNK):
-            time.sleep(self._faults.stage_delay)
-            yield content[start : start + _CHUNK]
-        if len(content) < size:
-            raise Refused(Code.SOURCE_UNAVAILABLE, f"{name} ended after {len(content)} of {size} bytes")
-
-    def _content(self, name: str) -> bytes:
-        try:
-            return (self._folder / name).read_bytes()
-        except OSError as error:
-            raise Refused(Code.SOURCE_UNAVAILABLE, f"{name} is not served") from error
 
 
 class SimulatedMachine:
