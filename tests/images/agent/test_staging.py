@@ -1,4 +1,4 @@
-"""Staging from sources that are wrong in every way: nothing unverified is written, nothing that is half can be booted."""
+"""Staging from sources that are wrong in every way: nothing unverified is written, nothing half can be booted."""
 
 from __future__ import annotations
 
