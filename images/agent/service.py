@@ -59,6 +59,7 @@ class Agent:
         self._memory = MemoryFile(platform.data / "agent")
         self._stager = Stager(platform, self._memory, open_source)
         self._answer_first = answer_first
+        self._leaving = False
         self._operations: dict[str, _Action] = {
             "postStage": self._stage,
             "postActivate": self._activate,
@@ -148,7 +149,7 @@ class Agent:
                 )
             status, answer = self._operations[operation](change, body)
             change.memory = change.memory.with_answer(key, Answer(request, status, answer))
-        self._stager.begin()
+        self._begin()
         return status, answer
 
     def _stage(self, change: Change, body: Body) -> Reply:
@@ -198,10 +199,17 @@ class Agent:
 
     def _leave(self, change: Change, kind: str) -> Reply:
         operation = self._new_operation(change, kind, None)
-        timer = threading.Timer(self._answer_first, self._platform.reboot)
-        timer.daemon = True
-        timer.start()
+        self._leaving = True
         return 202, operation.to_json()
+
+    def _begin(self) -> None:
+        """Start what a call decided, now that its record is on disk and before its answer leaves."""
+        self._stager.begin()
+        if self._leaving:
+            self._leaving = False
+            timer = threading.Timer(self._answer_first, self._platform.reboot)
+            timer.daemon = True
+            timer.start()
 
     def _status(self, change: Change) -> dict[str, Any]:
         return status_json(self._platform, change.memory, machine=self._machine, window=self._window)
