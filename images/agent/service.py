@@ -23,7 +23,7 @@ from typing import Any
 
 from sealwave.images.agent import fence, slots
 from sealwave.images.agent.boots import recognise
-from sealwave.images.agent.errors import Code, Problem, Refused
+from sealwave.images.agent.errors import AgentError, Code, Problem, Refused
 from sealwave.images.agent.fetch import Source
 from sealwave.images.agent.memory import Answer, Change, MemoryFile, Operation, OperationState
 from sealwave.images.agent.observe import observe, pods_json, slots_json, status_json
@@ -207,9 +207,19 @@ class Agent:
         self._stager.begin()
         if self._leaving:
             self._leaving = False
-            timer = threading.Timer(self._answer_first, self._platform.reboot)
+            timer = threading.Timer(self._answer_first, self._reboot)
             timer.daemon = True
             timer.start()
+
+    def _reboot(self) -> None:
+        try:
+            self._platform.reboot()
+        except AgentError as error:
+            # Without this the record would say `running` for ever, and no other operation could begin.
+            with self._memory.change() as change:
+                busy = change.memory.running_operation
+                if busy is not None:
+                    change.memory = change.memory.with_operation(_failed(busy, str(error)))
 
     def _status(self, change: Change) -> dict[str, Any]:
         return status_json(self._platform, change.memory, machine=self._machine, window=self._window)
@@ -228,5 +238,8 @@ def _ended(operation: Operation, *, boot_id: str, committed: bool) -> Operation:
     if operation.kind == "rollback" and rebooted and committed:
         return replace(operation, state=OperationState.SUCCEEDED, progress=1.0)
     cut = "the machine rebooted" if rebooted else "the agent was restarted"
-    problem = Problem(Code.INTERNAL, f"{cut} before the {operation.kind} had ended; ask for it again")
-    return replace(operation, state=OperationState.FAILED, problem=problem.to_json())
+    return _failed(operation, f"{cut} before the {operation.kind} had ended; ask for it again")
+
+
+def _failed(operation: Operation, detail: str) -> Operation:
+    return replace(operation, state=OperationState.FAILED, problem=Problem(Code.INTERNAL, detail).to_json())

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from sealwave.images.agent import esp
+from sealwave.images.agent.errors import PlatformFailed
 from sealwave.images.agent.platform import Part
 from sealwave.images.agent.slots import Slot
 from tests.images.agent.conftest import V2_SOURCE, V3_SOURCE
@@ -242,6 +243,18 @@ def test_retry_is_answered_as_before(client: BareClient, machine: SimulatedMachi
     assert machine.boots == 2
     other = client.post("/v1/image/rollback", key="retry-0001", reason="another request")
     assert other.code == "idempotency_conflict"
+
+
+def test_reboot_that_does_not_begin(
+    client: BareClient, machine: SimulatedMachine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def reboot() -> None:
+        raise PlatformFailed("systemctl reboot", "no such program")
+
+    monkeypatch.setattr(machine.platform, "reboot", reboot)
+    started = client.post("/v1/power", action="reboot", remainingPods=[])
+    assert client.wait(started.body["id"])["problem"]["code"] == "internal"
+    assert client.post("/v1/power", action="reboot", remainingPods=[]).status == 202
 
 
 def test_one_operation_at_a_time(client: BareClient, machine: SimulatedMachine, v2: FakeImage, v3: FakeImage) -> None:
