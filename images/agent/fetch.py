@@ -98,7 +98,14 @@ class HttpsSource:
                 while chunk := answer.raw.read(CHUNK):
                     yield chunk
         except (requests.RequestException, HTTPError, OSError) as error:
-            reason = str(error) or type(error).__name__
             raise Refused(
-                Code.SOURCE_UNAVAILABLE, f"{address} cannot be read: {reason[:300]}; check the image host"
+                Code.SOURCE_UNAVAILABLE, f"{address} cannot be read: {_reason(error)}; check the image host"
             ) from error
+
+
+def _reason(error: BaseException) -> str:
+    """What a person needs of an error that the HTTP libraries have wrapped in each other: the innermost one."""
+    inner = getattr(error, "reason", None) or (error.args[0] if error.args else None)
+    if isinstance(inner, BaseException):
+        return _reason(inner)
+    return (str(error) or type(error).__name__)[:200]

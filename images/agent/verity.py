@@ -179,6 +179,10 @@ class DataBlocks:
         count = len(view) // BLOCK_SIZE
         if first < 0 or first + count > len(self):
             raise VerityError("data", f"a run of {count} blocks reaches past block {len(self) - 1}", block=first)
+        # One comparison per run: an emulated machine spends as long on a call per block as on the hashing itself.
+        found = b"".join([block_digest(view[at : at + BLOCK_SIZE]) for at in range(0, len(view), BLOCK_SIZE)])
+        if found == self.leaves[first * DIGEST_SIZE : (first + count) * DIGEST_SIZE]:
+            return
         for offset in range(count):
             self.check(first + offset, view[offset * BLOCK_SIZE : (offset + 1) * BLOCK_SIZE])
 
