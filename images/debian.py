@@ -10,6 +10,7 @@ Rules:
 from __future__ import annotations
 
 import email.utils
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -72,13 +73,20 @@ def parse_mirrors(targets: str) -> Mirrors:
             "a Debian mirror in its apt sources",
             "name one with SEALWAVE_MIRROR (and SEALWAVE_SECURITY_MIRROR), or add one to /etc/apt",
         )
-    return Mirrors(main=main, security=security or re.sub(r"/debian/?$", "/debian-security", main))
+    return Mirrors(main=main, security=security or _security_beside(main))
 
 
-def machine_mirrors() -> Mirrors:
-    """The mirrors that this machine's own apt uses."""
+def machine_mirrors(environment: Mapping[str, str] = os.environ) -> Mirrors:
+    """The mirrors that SEALWAVE_MIRROR and SEALWAVE_SECURITY_MIRROR name, else those of this machine's own apt."""
+    main, security = environment.get("SEALWAVE_MIRROR"), environment.get("SEALWAVE_SECURITY_MIRROR")
+    if main:
+        return Mirrors(main=main, security=security or _security_beside(main))
     line = ["apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE)", "Created-By: Packages"]
     return parse_mirrors(run_program(line, seconds=APT_SECONDS).decode())
+
+
+def _security_beside(main: str) -> str:
+    return re.sub(r"/debian/?$", "/debian-security", main)
 
 
 class AptRoot:

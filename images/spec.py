@@ -115,9 +115,9 @@ def parse_spec(data: bytes, path: Path) -> NodeImage:
     """Check the bytes of a spec; `path` is where they came from. Raises `SpecError`."""
     document = _parse_yaml(data, path)
     validator = jsonschema.Draft202012Validator(load_schema("node-image.schema.json"))
-    errors = sorted(
-        validator.iter_errors(document), key=lambda found: (_line(document, found.absolute_path), str(found))
-    )
+    errors = list(validator.iter_errors(document))
+    # A misspelt key is also a missing one: of the two, the misspelling is what a person wants to hear of.
+    errors.sort(key=lambda found: (found.validator != "additionalProperties", _line(document, found.absolute_path)))
     if errors:
         first = errors[0]
         if first.validator == "additionalProperties" and isinstance(first.instance, dict):

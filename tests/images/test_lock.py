@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from sealwave.images.errors import LockError, LockMismatch
+from sealwave.images.lock import check_lock, dump_lock, kernel_of, load_lock, parse_lock, save_lock
+from sealwave.images.spec import parse_spec
+from tests.images.samples import SPEC, lock, package
+
+PLACE = Path("node.lock")
+
+
+def test_a_lock_survives_its_file(tmp_path: Path) -> None:
+    save_lock(lock(), tmp_path / "lock.json")
+    again = load_lock(tmp_path / "lock.json")
+    assert again == lock()
+    assert dump_lock(again) == dump_lock(lock())
+    assert again.sha256 == lock().sha256
+
+
+def test_a_lock_names_no_host() -> None:
+    assert b"http" not in dump_lock(lock())
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"not json", b"[]", b"{}", dump_lock(lock()).replace(b'"size": 1', b'"size": -1')],
+    ids=["text", "list", "empty", "negative size"],
+)
+def test_a_file_that_is_no_lock_is_refused(data: bytes) -> None:
+    with pytest.raises(LockError, match=r"node\.lock is not .*run `sealwave image lock` again"):
+        parse_lock(data, PLACE)
+
+
+def test_an_unknown_key_in_a_lock_is_refused() -> None:
+    document = json.loads(dump_lock(lock()))
+    document["host"] = "example.org"
+    with pytest.raises(LockError):
+        parse_lock(json.dumps(document).encode(), PLACE)
+
+
+def test_a_lock_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(LockError, match="cannot be read"):
+        load_lock(tmp_path / "none")
+
+
+def test_a_lock_of_another_spec_is_refused() -> None:
+    spec = parse_spec(SPEC.encode(), Path("node.yaml"))
+    programs = {"pyinfra": "3.10.0"}
+    check_lock(lock(spec=spec.sha256), spec, programs=programs)
+    with pytest.raises(LockMismatch, match=r"another text of node\.yaml"):
+        check_lock(lock(), spec, programs=programs)
+
+
+def test_a_lock_made_with_other_programs_is_refused() -> None:
+    spec = parse_spec(SPEC.encode(), Path("node.yaml"))
+    with pytest.raises(LockMismatch, match=r"pyinfra 3\.10\.0, and this machine has 3\.9\.0"):
+        check_lock(lock(spec=spec.sha256), spec, programs={"pyinfra": "3.9.0"})
+
+
+def test_the_kernel_is_found_among_the_packages() -> None:
+    packages = [package("linux-image-cloud-amd64"), package("linux-image-6.12.1+deb13-cloud-amd64", version="6.12.1-1")]
+    assert kernel_of(packages, "linux-image-cloud-amd64") == ("6.12.1+deb13-cloud-amd64", "6.12.1-1")
+    with pytest.raises(LockError, match="brings 0 kernels"):
+        kernel_of(packages[:1], "linux-image-cloud-amd64")
