@@ -103,7 +103,11 @@ class LinuxPlatform:
     def boot_choice(self) -> BootChoice:
         """See Platform; names of entries that are not ours count as absent, as the boot loader takes them."""
         entries = {slot.entry: slot for slot in Slot}
-        default = entries.get(self._variables.read_text(_DEFAULT, vendor=LOADER) or "", _FACTORY_DEFAULT)
+        default = entries.get(self._variables.read_text(_DEFAULT, vendor=LOADER) or "")
+        if default is None:
+            # Firmware that lost its variables: the boot loader takes loader.conf's entry, or the other without that.
+            there = esp.entry_path(self.esp, _FACTORY_DEFAULT).exists()
+            default = _FACTORY_DEFAULT if there else _FACTORY_DEFAULT.other
         one_shot = entries.get(self._variables.read_text(_ONE_SHOT, vendor=LOADER) or "")
         return BootChoice(default, one_shot)
 
