@@ -94,7 +94,8 @@ def down(folder: Path) -> None:
 @lab.command("demo")
 @_folder_option
 @click.option("--keep", is_flag=True, help="Leave the lab up at the end, and say how to reach it.")
-def demo_command(folder: Path, keep: bool) -> None:
+@click.option("--resume", is_flag=True, help="Show a rollout that is killed half-way, and resumed from the cluster.")
+def demo_command(folder: Path, keep: bool, resume: bool) -> None:
     """Show the whole product: build three images, boot three machines, roll a good image and a broken one.
 
     Ends with a summary, and with build/demo/report.html and report.json.
@@ -104,7 +105,7 @@ def demo_command(folder: Path, keep: bool) -> None:
     for spec in specs.values():
         if not spec.is_file():
             raise ToolMissing(str(spec), "run the demonstration from a checkout of sealwave")
-    options = Options(_lab_folder(folder).root, IMAGES.absolute(), OUTPUT.absolute(), specs, keep=keep)
+    options = Options(_lab_folder(folder).root, IMAGES.absolute(), OUTPUT.absolute(), specs, keep, resume)
     demo(options, Settings.from_environment(), Progress())
 
 

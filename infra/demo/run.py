@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sealwave.infra.demo.facts import Report
+from sealwave.infra.demo.resume import ResumeScenario
 from sealwave.infra.demo.scenario import Scenario
 from sealwave.infra.lab.state import LabFolder
 from sealwave.infra.lab.up import LabPlan
@@ -27,13 +28,15 @@ class Options:
     output: Path
     specs: dict[str, Path]
     keep: bool = False
+    resume: bool = False
 
 
 def demo(options: Options, settings: Settings, progress: Progress) -> None:
     """Run every step; raises what the first failing step raises, after report and clean-up."""
     report = Report(started=time.time(), steps=progress.times)
     plan = LabPlan(LabFolder(options.lab), settings, options.images, options.specs)
-    scenario = Scenario(plan, options.output, progress, report)
+    kind = ResumeScenario if options.resume else Scenario
+    scenario = kind(plan, options.output, progress, report)
     kept = False
     try:
         for title, act in scenario.steps:

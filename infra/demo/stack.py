@@ -25,6 +25,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from sealwave.infra.demo.background import StartedRun
 from sealwave.infra.errors import StepFailed, ToolMissing
 from sealwave.infra.progress import Progress
 from sealwave.signing.files import PRIVATE_FILE, make_private_folder, write_atomic
@@ -104,28 +105,50 @@ class Stack:
 
     def run(self, *arguments: str, progress: Progress | None = None) -> Run:
         """Call Pulumi and wait for its end; its exit status is the caller's to judge."""
-        program = shutil.which("pulumi", path=self._path)
-        if program is None:
-            raise ToolMissing("pulumi", "run `make tools`, or install it and put it on PATH")
-        self._count += 1
-        make_private_folder(self._logs)
-        log = self._logs / f"pulumi-{self._count:02d}-{arguments[0]}.log"
-        process = subprocess.Popen(
-            [program, *arguments, "--non-interactive", "--color=never"],
-            cwd=self.project,
-            env=dict(self.environment),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            # Ctrl-C comes to us; we hand it on once, and wait.
-            start_new_session=True,
-        )
+        log = self._next_log(arguments[0])
+        process = self._start(arguments, subprocess.PIPE)
         try:
             output = _follow(process, log, progress)
         except BaseException:
             _interrupt(process)
             raise
         return Run(process.wait(), output, log)
+
+    def start(self, *arguments: str) -> StartedRun:
+        """Call Pulumi and return at once."""
+        log = self._next_log(arguments[0])
+        descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, PRIVATE_FILE)
+        with os.fdopen(descriptor, "wb") as output:
+            return StartedRun(self._start(arguments, output.fileno()), log)
+
+    def forget_working_files(self) -> None:
+        """Delete what a host may lose: Pulumi's home and the program's copy. State, passphrase and settings stay."""
+        shutil.rmtree(self._folder / "home", ignore_errors=True)
+        settings = self.project / f"Pulumi.{NAME}.yaml"
+        kept = settings.read_bytes()
+        shutil.rmtree(self.project)
+        shutil.copytree(PROGRAM, self.project, ignore=shutil.ignore_patterns("__pycache__"))
+        write_atomic(settings, kept)
+
+    def _next_log(self, command: str) -> Path:
+        self._count += 1
+        make_private_folder(self._logs)
+        return self._logs / f"pulumi-{self._count:02d}-{command}.log"
+
+    def _start(self, arguments: Sequence[str], output: int) -> subprocess.Popen[bytes]:
+        program = shutil.which("pulumi", path=self._path)
+        if program is None:
+            raise ToolMissing("pulumi", "run `make tools`, or install it and put it on PATH")
+        return subprocess.Popen(
+            [program, *arguments, "--non-interactive", "--color=never"],
+            cwd=self.project,
+            env=dict(self.environment),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            # Ctrl-C comes to us; we hand it on once, and wait.
+            start_new_session=True,
+        )
 
 
 def _follow(process: subprocess.Popen[bytes], log: Path, progress: Progress | None) -> str:
