@@ -47,14 +47,14 @@ async def _serve(agent: Agent, config: MachineConfig, identity: Identity) -> Non
     context = server_context(identity.certificate, identity.key, client_authority=config.client_ca.encode())
     runner = await open_site(agent, context=context, host=None, port=config.port)
     _log.info("the machine API answers on port %d", config.port)
-    notify("READY=1")
+    _notify("READY=1")
     await stop.wait()
-    notify("STOPPING=1")
+    _notify("STOPPING=1")
     await runner.cleanup()
     await asyncio.to_thread(agent.stop)
 
 
-def notify(state: str) -> None:
+def _notify(state: str) -> None:
     """Tell the service manager (sd_notify(3)); nothing happens when there is none."""
     address = os.environ.get("NOTIFY_SOCKET")
     if not address:
