@@ -24,8 +24,9 @@ from sealwave.rollout.effects import Effect
 from sealwave.rollout.errors import ClusterUnreachable, Conflict, Fenced
 from sealwave.rollout.journal import Entry, apply, changes, replay
 from sealwave.rollout.journal_store import JournalStore, Loaded, ObjectJournal
+from sealwave.rollout.ledger import Ledger
 from sealwave.rollout.ledger_store import change_ledger, read_ledger
-from sealwave.rollout.model import NodeState, Phase, Plan, PoolSpec
+from sealwave.rollout.model import NodeState, Plan, PoolSpec
 from sealwave.rollout.narrate import narrate
 from sealwave.rollout.observation import Observation
 from sealwave.rollout.observe import machine_statuses, observe
@@ -117,9 +118,10 @@ class Driver:
     def open(self) -> bool:
         """Plan, take the fence, write the run's first record; False when there is nothing to do and nothing written."""
         self._load()
-        wanted, seen_fence = self._plan()
         ledger = read_ledger(self._fleet.cluster)
-        if wanted.empty and not self._state.in_flight and not ledger.pool(self._pool.name).claims:
+        unfinished = bool(self._state.in_flight or ledger.pool(self._pool.name).claims)
+        wanted, seen_fence = self._plan(ledger, unfinished=unfinished and self._state.digest == self._pool.digest)
+        if wanted is not None and wanted.empty and not unfinished:
             return False
         now = self._now()
         above = max(seen_fence, self._state.fence)
@@ -203,13 +205,17 @@ class Driver:
         self._journal = self._store.load()
         self._state = replay(self._pool.name, self._journal.records)
 
-    def _plan(self) -> tuple[Plan, int]:
-        """The plan from the live fleet, and the highest fence that any node or machine has seen."""
-        ledger = read_ledger(self._fleet.cluster)
+    def _plan(self, ledger: Ledger, *, unfinished: bool) -> tuple[Plan | None, int]:
+        """The plan from the live fleet, and the highest fence that any node or machine has seen.
+
+        No plan when the image was refused while nodes were in flight for it, and they are still there (`unfinished`).
+        """
         nodes = self._fleet.cluster.nodes()
         ours = members(self._pool, nodes)
         machines, _ = machine_statuses(self._fleet, self._pool, ours)
-        wanted = plan(self._pool, nodes, machines, ledger)
+        wanted: Plan | None = None
+        if not unfinished or self._pool.digest not in ledger.refused:
+            wanted = plan(self._pool, nodes, machines, ledger)
         fences = [node.fence for node in ours] + [status.fence for status in machines.values() if status]
         return wanted, max(fences)
 
@@ -244,6 +250,3 @@ class Driver:
                         at=self._now(), kind="note", text=text, node=name, state=NodeState.Claimed, fraction=fraction
                     )
                 )
-
-
-__all__ = ["Driver", "Phase", "Timing"]

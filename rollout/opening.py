@@ -14,8 +14,14 @@ from sealwave.rollout.model import NodeState, Phase, Plan, PoolSpec
 from sealwave.rollout.state import NodeRecord, RolloutState
 
 
-def opening(state: RolloutState, pool: PoolSpec, plan: Plan, *, fence: int, now: float) -> Entry:
-    """The journal's first entry of this run; its data is the state that the run starts from."""
+def opening(state: RolloutState, pool: PoolSpec, plan: Plan | None, *, fence: int, now: float) -> Entry:
+    """The journal's first entry of this run; its data is the state that the run starts from.
+
+    Without a plan the image was refused while nodes are still in flight for it: they are only brought to their end.
+    """
+    if plan is None:
+        halted = replace(state, phase=Phase.Halted, fence=fence, nodes=_unstuck(state))
+        return Entry(kind="resume", data=halted.to_json())
     if state.active and state.digest == pool.digest:
         return Entry(kind="resume", data=_resumed(state, pool, plan, fence=fence, now=now).to_json())
     begun = RolloutState(
@@ -41,6 +47,10 @@ def _begun(state: RolloutState, plan: Plan, now: float) -> Mapping[str, NodeReco
         planned = nodes.get(record.name)
         nodes[record.name] = replace(record, wave=planned.wave if planned else 1, stuck=False)
     return nodes
+
+
+def _unstuck(state: RolloutState) -> Mapping[str, NodeRecord]:
+    return {name: replace(record, stuck=False) for name, record in state.nodes.items()}
 
 
 def _resumed(state: RolloutState, pool: PoolSpec, plan: Plan, *, fence: int, now: float) -> RolloutState:

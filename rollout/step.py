@@ -15,9 +15,10 @@ from dataclasses import replace
 
 from sealwave.rollout.effects import ClaimNode, Cordon, Effect, LiftQuarantine, RaiseFence, UnclaimNode
 from sealwave.rollout.model import NodeState, Phase
+from sealwave.rollout.moves import Context
 from sealwave.rollout.observation import Observation
 from sealwave.rollout.state import NodeRecord, RolloutState
-from sealwave.rollout.transitions import Context, advance
+from sealwave.rollout.transitions import advance
 
 # A driver that has not looked for this many seconds was away (killed, suspended): no deadline counts that time.
 AWAY_S = 30.0
@@ -149,14 +150,17 @@ def _away(state: RolloutState, seen: Observation) -> dict[str, str]:
     return away
 
 
+def _current_wave(state: RolloutState) -> int:
+    """The first wave that is not done; 0 when all are."""
+    return min((record.wave for record in state.nodes.values() if record.state is not NodeState.Done), default=0)
+
+
 def _admit(state: RolloutState, seen: Observation, now: float) -> Step:
     """Claim nodes of the current wave within the budget; what the ledger shows as claimed starts."""
     if state.phase is not Phase.Running or seen.stopping:
         return state, ()
-    waves = [record.wave for record in state.nodes.values() if record.state is not NodeState.Done]
-    if not waves:
-        return state, ()
-    ready = [r for r in state.nodes.values() if r.state is NodeState.Pending and r.wave == min(waves)]
+    current = _current_wave(state)
+    ready = [record for record in state.nodes.values() if record.state is NodeState.Pending and record.wave == current]
     away = _away(state, seen)
     claims: list[Effect] = []
     for record in ready:
@@ -177,17 +181,18 @@ def _admit(state: RolloutState, seen: Observation, now: float) -> Step:
     if now - state.blocked < BLOCKED_S:
         return state, ()
     names = ", ".join(f"{name} ({why})" for name, why in sorted(away.items()))
-    reason = f"{seen.pool.allowed_away} node may be away at once and these are: {names}"
+    reason = f"the budget lets {seen.pool.allowed_away} be away at once, and away are: {names}"
     return replace(state, phase=Phase.Holding, blocked=0.0).because(reason), ()
 
 
 def _ledger(state: RolloutState, seen: Observation) -> tuple[Effect, ...]:
     """Give back what is in the ledger and no longer in our hands."""
     effects: list[Effect] = []
+    current = _current_wave(state)
     for name in seen.ledger.pool(state.pool).claims:
         record = state.nodes.get(name)
-        starting = record is not None and record.state is NodeState.Pending and state.phase is Phase.Running
-        if record is None or not (record.in_flight or starting):
+        starting = record is not None and record.state is NodeState.Pending and record.wave == current
+        if record is None or not (record.in_flight or (starting and state.phase is Phase.Running)):
             effects.append(UnclaimNode(node=name))
     for name in seen.ledger.quarantined:
         record = state.nodes.get(name)

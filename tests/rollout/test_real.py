@@ -87,7 +87,7 @@ def test_good_bad_released_and_good_again(simulated: SimulatedFleet) -> None:
 
 def test_a_driver_that_goes_away_is_resumed_by_another(simulated: SimulatedFleet) -> None:
     pool = replace(pool_of(simulated, "v2"), waves=(2, 1))
-    halt = simulated.halt_at("activate", "after")
+    halt = simulated.halt_at("postActivate", "after")
     stop = threading.Event()
 
     class Gone(BaseException):
