@@ -12,7 +12,8 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -86,8 +87,9 @@ def build_tree(spec_path: Path, lock_path: Path, *, store: Store, cache: Path, p
     packages_key = step_key("packages", packages_inputs(spec, lock), _PACKAGES_MODULES)
 
     def make_packages(folder: Path) -> None:
-        install_packages(spec, lock, store=store, tools=tools, target=folder / "tree")
-        slim(folder / "tree", kernel=lock.kernel_abi, modules=spec.kernel_modules)
+        with plain_modes():
+            install_packages(spec, lock, store=store, tools=tools, target=folder / "tree")
+            slim(folder / "tree", kernel=lock.kernel_abi, modules=spec.kernel_modules)
         tools.run(["depmod", "--basedir", folder / "tree", lock.kernel_abi], write=[folder])
 
     packages = cached_step("packages", packages_key, cache=cache, make=make_packages, progress=progress)
@@ -103,14 +105,29 @@ def build_tree(spec_path: Path, lock_path: Path, *, store: Store, cache: Path, p
 def finish_tree(spec: NodeImage, lock: Lock, *, packages: Path, tree: Path, store: Store, tools: Sandbox) -> None:
     """Make the finished `tree` from a copy of the installed packages."""
     copy_tree(packages, tree)
+    with plain_modes():
+        _furnish(spec, lock, tree=tree, store=store, tools=tools)
+    check_stripped(tree)
+    set_times(tree, lock.source_date_epoch)
+    check_tree(spec, lock, tree=tree, store=store, tools=tools.tools)
+
+
+def _furnish(spec: NodeImage, lock: Lock, *, tree: Path, store: Store, tools: Sandbox) -> None:
     place_parts(spec, lock, tree=tree, store=store, tools=tools)
     configure(spec, lock, tree=tree, store=store, units=own_units())
     bootside.install(tree)
     compile_tree(tree, [path for path in sorted((tree / "usr/lib").glob("python3*")) if path.is_dir()], tools=tools)
     strip(tree)
-    check_stripped(tree)
-    set_times(tree, lock.source_date_epoch)
-    check_tree(spec, lock, tree=tree, store=store, tools=tools.tools)
+
+
+@contextmanager
+def plain_modes() -> Iterator[None]:
+    """Let files be made with the modes that our code says, whatever the umask of the person who builds."""
+    before = os.umask(0o022)
+    try:
+        yield
+    finally:
+        os.umask(before)
 
 
 def packages_inputs(spec: NodeImage, lock: Lock) -> Mapping[str, Any]:

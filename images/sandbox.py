@@ -130,6 +130,7 @@ def run_program(
             env=None if environment is None else dict(environment),
             cwd=folder,
             start_new_session=True,
+            umask=0o022,  # a caller's own would show in the modes of files in an image
         )
     except FileNotFoundError as error:
         raise HostLacks(f"the program {line[0]}", "install it and try again") from error
