@@ -38,6 +38,8 @@ NAME = "lab"
 HOLD_LIMIT = 45.0
 # Escape sequences and Pulumi's own decoration at the start of a line.
 DECORATION = re.compile(r"\x1b\[[0-9;]*m|^[\s@+~^*.\-]+")
+SAME_EACH_TIME = re.compile(r"^updating\.+$|from \$PATH at|is expected to have version|^Updating \(|^Previewing ")
+OWN_WORDS = re.compile(r"^sealwave:index:\w+ \S+ .*?\(\d+s\)( \[diff: [^]]*\])?; (?P<words>.+)$")
 # Environment that is passed on: where programs are and what a terminal needs, nothing else that could change the run.
 PASSED_ON = ("HOME", "LANG", "LC_ALL", "TMPDIR", "SEALWAVE_CACHE")
 
@@ -161,7 +163,7 @@ def _follow(process: subprocess.Popen[bytes], log: Path, progress: Progress | No
             kept.write(line + "\n")
             kept.flush()
             lines.append(line)
-            shown = DECORATION.sub("", line)
+            shown = worth_showing(line)
             if progress is not None and shown:
                 progress.note(shown)
     return "\n".join(lines)
@@ -179,6 +181,18 @@ def _interrupt(process: subprocess.Popen[bytes]) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+
+
+def worth_showing(line: str) -> str:
+    """What of a line of Pulumi's a person wants to see while it runs; empty when nothing.
+
+    A provider's own words come behind the resource's name and state; what Pulumi says of plugins is the same each time.
+    """
+    plain = DECORATION.sub("", line)
+    if SAME_EACH_TIME.search(plain):
+        return ""
+    resource = OWN_WORDS.match(plain)
+    return resource["words"] if resource else plain
 
 
 def last_line(output: str) -> str:
