@@ -9,6 +9,7 @@ Steps, each cached by what decides it:
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import subprocess
@@ -22,7 +23,7 @@ from sealwave.images import bootside
 from sealwave.images.agentzip import agent_sources, compile_tree
 from sealwave.images.check import check_tree
 from sealwave.images.configure import configure, settings
-from sealwave.images.errors import ToolFailed
+from sealwave.images.errors import NoSpace, ToolFailed
 from sealwave.images.lock import Lock, check_lock, load_lock
 from sealwave.images.payload import HOUSE, UNITS, own_units, place_parts
 from sealwave.images.prune import check_stripped, slim, strip, walk
@@ -48,6 +49,10 @@ _TREE_MODULES = (
     "prune.py",
     "sandbox.py",
 )
+
+
+_FULL = os.strerror(errno.ENOSPC)
+"""What programs say when a disk is full; they run in the C locale, so they say it in these words."""
 
 
 @dataclass(frozen=True)
@@ -77,9 +82,18 @@ def build_tree(spec_path: Path, lock_path: Path, *, store: Store, cache: Path, p
     """Build a root tree, or find it in the cache; the network is not used.
 
     Raises `SpecError`, `LockError` (`LockMismatch` for a lock of another spec), `StoreError` for a missing or spoiled
-    file, `ToolFailed` when a package cannot be installed, `CheckFailed` for a deploy or a check that fails.
+    file, `ToolFailed` when a package cannot be installed, `CheckFailed` for a deploy or a check that fails, `NoSpace`.
     """
     check_host()
+    try:
+        return _build_tree(spec_path, lock_path, store=store, cache=cache, progress=progress)
+    except ToolFailed as error:
+        if _FULL in error.output:
+            raise NoSpace(cache) from error
+        raise
+
+
+def _build_tree(spec_path: Path, lock_path: Path, *, store: Store, cache: Path, progress: Progress) -> RootTree:
     spec, lock = load_spec(spec_path), load_lock(lock_path)
     check_lock(lock, spec, programs=host_programs())
     with timed("tools", progress):
