@@ -14,6 +14,7 @@ import tempfile
 from pathlib import Path
 
 from sealwave.images.errors import HostLacks, LockError, ToolFailed
+from sealwave.images.gosource import source_digest
 from sealwave.images.lock import LockedGoPart
 from sealwave.images.sandbox import run_program
 from sealwave.images.spec import GoPart
@@ -51,22 +52,6 @@ def build_part(part: GoPart, *, store: Store, cache: Path) -> LockedGoPart:
         sha256, size = store.add_file(output), output.stat().st_size
     write_atomic(note, f"{sha256}\n".encode("ascii"))
     return _locked(part, sources, sha256, size)
-
-
-def source_digest(folder: Path) -> str:
-    """One hash over go.mod, go.sum and the Go files of a source folder, by name and content (`sha256:<hex>`)."""
-    files = sorted(
-        path
-        for path in folder.rglob("*")
-        if path.is_file() and (path.suffix == ".go" or path.name in ("go.mod", "go.sum"))
-    )
-    if folder / "go.mod" not in files:
-        raise LockError(f"the Go source folder {folder} holds no go.mod; correct `source` under `goParts` in the spec")
-    total = hashlib.sha256()
-    for path in files:
-        content = hashlib.sha256(path.read_bytes()).hexdigest()
-        total.update(f"{path.relative_to(folder)} {content}\n".encode())
-    return f"sha256:{total.hexdigest()}"
 
 
 def part_key(part: GoPart, sources: str) -> str:

@@ -3,7 +3,7 @@
 Rules:
 1. A lock belongs to the bytes of one spec. A spec that changed by one byte needs a new lock.
 2. A lock names no host, no path of a machine and no time of day: two people who lock one state write one file.
-3. This module is pure but for `load_lock` and `save_lock`; who fills a lock is `resolve`.
+3. This module reads files and asks no network; who fills a lock is `resolve`.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ import jsonschema
 
 from sealwave.images.debian import Package
 from sealwave.images.errors import LockError, LockMismatch
+from sealwave.images.gosource import source_digest
 from sealwave.images.spec import NodeImage, load_schema
-from sealwave.images.store import write_atomic
+from sealwave.images.store import hash_file, write_atomic
 
 
 @dataclass(frozen=True)
@@ -148,7 +149,11 @@ def save_lock(lock: Lock, path: Path) -> None:
 
 
 def check_lock(lock: Lock, spec: NodeImage, *, programs: Mapping[str, str]) -> None:
-    """Refuse a lock that was made from another spec, or that other programs would build. Raises `LockMismatch`."""
+    """Refuse a lock that was made from another spec, or that other programs would build. Raises `LockMismatch`.
+
+    Files beside the spec and Go sources are compared too, where they are still there: a build takes what was locked,
+    and a person who edited one of them would otherwise wonder why nothing changed.
+    """
     if lock.spec != spec.sha256:
         raise LockMismatch(
             f"the lock was made from another text of {spec.source} (sha256:{lock.spec[:12]}..., the file is now "
@@ -160,6 +165,19 @@ def check_lock(lock: Lock, spec: NodeImage, *, programs: Mapping[str, str]) -> N
                 f"the lock was made with {name} {version}, and this machine has {programs.get(name, 'none')}; install "
                 "that version or lock again"
             )
+    for place in changed_sources(lock, spec):
+        raise LockMismatch(f"{place} has changed since the lock was made; run `sealwave image lock` again")
+
+
+def changed_sources(lock: Lock, spec: NodeImage) -> list[Path]:
+    """Files and folders that the lock was made from and that now hold something else."""
+    files = [(spec.source.absolute().parent / file.name, file.sha256) for file in lock.files]
+    changed = [place for place, sha256 in files if place.is_file() and hash_file(place) != sha256]
+    sources = {part.name: part.sources for part in lock.go_parts}
+    for part in spec.go_parts:
+        if part.source.is_dir() and source_digest(part.source) != sources.get(part.name):
+            changed.append(part.source)
+    return changed
 
 
 def kernel_of(packages: Sequence[Package], wanted: str) -> tuple[str, str]:

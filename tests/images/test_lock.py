@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from sealwave.images.errors import LockError, LockMismatch
-from sealwave.images.lock import check_lock, dump_lock, kernel_of, load_lock, parse_lock, save_lock
+from sealwave.images.gosource import source_digest
+from sealwave.images.lock import LockedFile, check_lock, dump_lock, kernel_of, load_lock, parse_lock, save_lock
 from sealwave.images.spec import parse_spec
+from sealwave.images.store import hash_file
 from tests.images.samples import SPEC, lock, package
 
 PLACE = Path("node.lock")
@@ -59,6 +62,31 @@ def test_a_lock_made_with_other_programs_is_refused() -> None:
     spec = parse_spec(SPEC.encode(), Path("node.yaml"))
     with pytest.raises(LockMismatch, match=r"pyinfra 3\.10\.0, and this machine has 3\.9\.0"):
         check_lock(lock(spec=spec.sha256), spec, programs={"pyinfra": "3.9.0"})
+
+
+def test_a_deploy_or_go_source_that_changed_is_named(tmp_path: Path) -> None:
+    (tmp_path / "go").mkdir()
+    (tmp_path / "go/go.mod").write_text("module example.org/pause\n")
+    (tmp_path / "deploy.py").write_text("1")
+    text = SPEC + (
+        "deploys: [deploy.py]\ngoParts:\n- {name: pause, source: go, package: example.org/pause,"
+        " toolchain: go1.26.8, destination: /usr/bin/pause}\n"
+    )
+    spec = parse_spec(text.encode(), tmp_path / "node.yaml")
+    (part,) = lock().go_parts
+    good = lock(
+        spec=spec.sha256,
+        files=(LockedFile("deploy.py", hash_file(tmp_path / "deploy.py")), LockedFile("gone.py", "0" * 64)),
+        go_parts=(replace(part, sources=source_digest(tmp_path / "go")),),
+        programs={},
+    )
+    check_lock(good, spec, programs={})
+    (tmp_path / "go/main.go").write_text("package main\n")
+    with pytest.raises(LockMismatch, match=r"/go has changed since the lock was made"):
+        check_lock(good, spec, programs={})
+    (tmp_path / "deploy.py").write_text("2")
+    with pytest.raises(LockMismatch, match=r"deploy\.py has changed since the lock was made"):
+        check_lock(good, spec, programs={})
 
 
 def test_the_kernel_is_found_among_the_packages() -> None:

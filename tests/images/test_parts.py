@@ -15,7 +15,8 @@ import pytest
 from sealwave.images import gobuild
 from sealwave.images.agentzip import agent_sources, zip_files
 from sealwave.images.errors import LockError
-from sealwave.images.gobuild import build_part, part_key, source_digest
+from sealwave.images.gobuild import build_part, part_key
+from sealwave.images.gosource import source_digest
 from sealwave.images.ociarchive import oci_archive
 from sealwave.images.payload import HOUSE, copy_units, own_units
 from sealwave.images.spec import GoPart
