@@ -32,7 +32,7 @@ from sealwave.rollout import effects, model
 from sealwave.rollout.journal import canonical, line_hash
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+PAGES = (ROOT / "README.md", ROOT / "examples/README.md", *sorted((ROOT / "docs").glob("*.md")))
 JOURNAL = "rollout/schema/journal-record.schema.json"
 # Characters in a line of `--help`, whatever the terminal is.
 HELP_WIDTH = 100
