@@ -173,7 +173,7 @@ class SimulatedFleet:
                 "selector": {"example.com/pool": self.pool},
                 "waves": list(waves),
                 "machines": {machine.name: machine.url for machine in self.machines},
-                "deadlines": {"verify": 8, "boot": 30, "workload": 30, "unwind": 30, "evict": 60},
+                "deadlines": {"verify": 20, "boot": 60, "workload": 60, "unwind": 60, "evict": 90},
             },
         }
         if addon:

@@ -49,7 +49,7 @@ class Stack:
         for path in (self.home, self.temporary, folder / "state"):
             path.mkdir()
         self.pulumi = str(tools_folder() / "pulumi")
-        self.run("stack", "init", NAME).require()
+        self._run("stack", "init", NAME).require()
 
     def configure(self, settings: Mapping[str, Any]) -> None:
         """Write the stack's configuration, by names without `sealwave:`; what was there before is replaced."""
@@ -61,7 +61,10 @@ class Stack:
             yaml.dump(document, stream)
 
     def run(self, *arguments: str) -> Ran:
-        """Run one command to its end."""
+        """Run one command on the stack to its end."""
+        return self._run(*arguments, "--stack", NAME)
+
+    def _run(self, *arguments: str) -> Ran:
         ran = subprocess.run(
             [self.pulumi, *arguments, "--non-interactive"],
             cwd=self.program,
@@ -84,7 +87,7 @@ class Stack:
         """Start a command whose end is the caller's business; its output goes to `log`."""
         with self.log.open("w") as stream:
             return subprocess.Popen(
-                [self.pulumi, *arguments, "--non-interactive"],
+                [self.pulumi, *arguments, "--stack", NAME, "--non-interactive"],
                 cwd=self.program,
                 env=self.environment(),
                 stdin=subprocess.DEVNULL,
