@@ -49,7 +49,7 @@ class Timing:
     """How often the driver looks, in seconds."""
 
     poll: float = 2.0  # between two passes while something is in flight
-    grace: float = 20.0  # from a stop request to the safe hold
+    grace: float = 10.0  # from a stop request to the safe hold
     silence: float = 300.0  # how long the API server may be silent before the run ends in a hold
 
 

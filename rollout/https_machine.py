@@ -11,6 +11,7 @@ Rules:
 
 from __future__ import annotations
 
+import json
 import ssl
 import threading
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import requests
+import urllib3
 from requests.adapters import HTTPAdapter
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_fixed
 
@@ -172,15 +174,23 @@ class HttpsMachine:
                 session.trust_env = False
                 session.mount("https://", _NamedHost(self._context, self._node))
                 response = session.request(
-                    method, self._url + path, json=body, headers=headers, timeout=self._timeout, allow_redirects=False
+                    method,
+                    self._url + path,
+                    json=body,
+                    headers=headers,
+                    timeout=self._timeout,
+                    allow_redirects=False,
+                    stream=True,
                 )
-            if len(response.content) > _ANSWER_BYTES:
-                raise MachineUnreachable(self._node, self._url, "its answer is too large to be the machine API's")
-            answer = response.json()
-        except requests.JSONDecodeError as error:
-            raise MachineUnreachable(self._node, self._url, "its answer is not JSON") from error
-        except (requests.RequestException, OSError) as error:
+                content = response.raw.read(_ANSWER_BYTES + 1, decode_content=True)
+        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
             raise MachineUnreachable(self._node, self._url, _brief(error)) from error
+        if len(content) > _ANSWER_BYTES:
+            raise MachineUnreachable(self._node, self._url, "its answer is too large to be the machine API's")
+        try:
+            answer = json.loads(content)
+        except ValueError as error:
+            raise MachineUnreachable(self._node, self._url, "its answer is not JSON") from error
         if not isinstance(answer, dict):
             raise MachineUnreachable(self._node, self._url, "its answer is not an object")
         return response.status_code, answer

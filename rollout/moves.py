@@ -80,7 +80,9 @@ def came_up(record: NodeRecord, machine: MachineStatus, ctx: Context) -> Move:
         reason = f"went back to {machine.digest} by itself ({machine.boot_reason}): the wanted image did not boot"
         return unwind(replace(record, boot=machine.boot_id), ctx, reason, end=NodeState.Failed)
     if attempts >= ctx.seen.pool.deadlines.attempts:
-        reason = f"its commit window ran out {attempts} times before its gates were good; {record.problem}"
-        return unwind(replace(record, boot=machine.boot_id), ctx, reason, end=NodeState.Failed)
+        # Never `bad`: no gate has failed, and the image may not be blamed for a driver that was away.
+        last = f": {record.problem}" if record.problem else ""
+        reason = f"its own commit window ran out {attempts} times before its gates were good{last}"
+        return unwind(replace(record, boot=machine.boot_id), ctx, reason)
     # Expired, or rebooted by someone before it was activated: nobody was there to commit, so it is tried again.
     return record.to(NodeState.Replacing, ctx.now, problem=f"boot ended as {machine.boot_reason}", **again), ()

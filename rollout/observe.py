@@ -32,7 +32,7 @@ _NEEDS_WORKLOADS = frozenset({NodeState.Quiescing, NodeState.Releasing})
 def in_parallel(function: Callable[[_T], _U], items: Iterable[_T]) -> tuple[_U, ...]:
     """`function` of every item, side by side, in order."""
     work = tuple(items)
-    if len(work) < 2:
+    if min(len(work), PARALLEL) < 2:
         return tuple(function(item) for item in work)
     with ThreadPoolExecutor(max_workers=min(PARALLEL, len(work))) as pool:
         return tuple(pool.map(function, work))

@@ -18,7 +18,7 @@ Result = Literal["converged", "halted", "held"]
 class Progress:
     """One thing that happened; ``text`` is a whole line for a person, the other fields are the same as data.
 
-    ``kind`` is one of: begin, resume, state, effect, refused, gate, wave, phase, note.
+    ``kind`` is one of: begin, resume, state, effect, refused, gate, phase, note.
     """
 
     at: float  # seconds since the epoch

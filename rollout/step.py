@@ -94,6 +94,8 @@ def _advance_all(state: RolloutState, seen: Observation, now: float) -> Step:
     nodes = dict(state.nodes)
     for name, record in state.nodes.items():
         after, wanted = advance(record, _context(record, state, seen, now))
+        if after.state is NodeState.Pending and seen.sight(name).node is None:
+            after = after.to(NodeState.Deferred, now, reason="it left the cluster before its turn")
         if after.state is NodeState.Done and after.target != state.digest:
             # It came to the end of an earlier rollout while this one wants another image.
             after = after.to(NodeState.Pending, now, target=state.digest)
@@ -123,14 +125,20 @@ def _phase(state: RolloutState, seen: Observation) -> RolloutState:
     if refusal := seen.ledger.refused.get(state.digest):
         # It failed in another pool, or a person refused it.
         return replace(state, phase=Phase.Halted).because(f"the image is refused: {refusal.reason}")
-    for record in state.nodes.values():
+    here = [record for record in state.nodes.values() if not _gone(record, seen)]
+    for record in here:
         if record.state is NodeState.Deferred:
             return replace(state, phase=Phase.Holding).because(f"{record.name}: {record.reason}")
         if record.in_flight and record.stuck:
             return replace(state, phase=Phase.Holding).because(f"{record.name}: {record.problem or record.reason}")
-    if all(record.state is NodeState.Done for record in state.nodes.values()):
+    if all(record.state is NodeState.Done for record in here):
         return replace(state, phase=Phase.Converged)
     return state
+
+
+def _gone(record: NodeRecord, seen: Observation) -> bool:
+    """Whether the node left the cluster without having been touched: nobody waits for it."""
+    return record.state is NodeState.Deferred and seen.sight(record.name).node is None
 
 
 def _away(state: RolloutState, seen: Observation) -> dict[str, str]:
@@ -151,8 +159,9 @@ def _away(state: RolloutState, seen: Observation) -> dict[str, str]:
 
 
 def _current_wave(state: RolloutState) -> int:
-    """The first wave that is not done; 0 when all are."""
-    return min((record.wave for record in state.nodes.values() if record.state is not NodeState.Done), default=0)
+    """The first wave with a node that is not done; 0 when all are."""
+    ended = (NodeState.Done, NodeState.Deferred)
+    return min((record.wave for record in state.nodes.values() if record.state not in ended), default=0)
 
 
 def _admit(state: RolloutState, seen: Observation, now: float) -> Step:

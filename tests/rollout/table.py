@@ -2,63 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import replace
 
-from sealwave.rollout.ledger import Ledger, PoolEntry, Quarantine, Refusal
-from sealwave.rollout.machine import CheckResult, MachineStatus, Operation
-from sealwave.rollout.model import FENCE_ANNOTATION, OWNER_ANNOTATION, Node, NodeState, Phase, Pod, Workload
-from sealwave.rollout.observation import Observation, Sight
-from sealwave.rollout.state import Backoff, NodeRecord
-from tests.rollout.world import LABELS, V1, V2, V3, make_pool, pod
-
-NOW = 1_000.0
-OURS = {OWNER_ANNOTATION: "sealwave/workers", FENCE_ANNOTATION: "2"}
-FREE = Node(name="node-1", resource_version="7", labels=LABELS, ready=True, boot_id="boot-1", address="192.0.2.1")
-HELD = replace(FREE, unschedulable=True, annotations=OURS)
-THEIRS = replace(FREE, unschedulable=True)
-ON_V1 = MachineStatus(machine="node-1", boot_id="boot-1", digest=V1, fence=2)
-STAGED = replace(ON_V1, staged=V2)
-ARMED = replace(STAGED, activated=V2)
-TRIES_V2 = MachineStatus(
-    machine="node-1", boot_id="boot-2", digest=V2, committed=False, staged=V1, fence=2, boot_reason="activated"
+from sealwave.rollout.machine import Operation
+from sealwave.rollout.model import FENCE_ANNOTATION, NodeState, Phase, Workload
+from sealwave.rollout.state import Backoff
+from tests.rollout.rows import (
+    ARMED,
+    CAME_BACK,
+    FAILED,
+    FREE,
+    HELD,
+    NOW,
+    ON_V1,
+    ON_V2,
+    OURS,
+    READY_V2,
+    STAGED,
+    THEIRS,
+    TRIES_V2,
+    WEB,
+    Row,
+    record,
 )
-ON_V2 = replace(TRIES_V2, committed=True)
-CAME_BACK = replace(ON_V1, boot_id="boot-3", staged=V2, boot_reason="window-expired")
-READY_V2 = replace(HELD, boot_id="boot-2")
-PASSED, FAILED = CheckResult(passed=True), CheckResult(passed=False, failures=("gpu: missing",))
-WEB = "default/Deployment/web"
-
-
-def record(state: NodeState, **changes: Any) -> NodeRecord:
-    usual: dict[str, Any] = {"boot_before": "boot-1", "digest_before": V1, "since": NOW - 1, "watched": NOW - 1}
-    if state in (NodeState.Quiescing, NodeState.Evicting, NodeState.Replacing, NodeState.Booting):
-        usual |= {"cordoned": True}
-    if state in (NodeState.Verifying, NodeState.Releasing):
-        usual |= {"cordoned": True, "boot": "boot-2"}
-    return NodeRecord(name="node-1", wave=1, target=V2, state=state, **{**usual, **changes})
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of the table."""
-
-    name: str
-    before: NodeRecord
-    node: Node | None
-    machine: MachineStatus | None
-    after: NodeState
-    effects: tuple[str, ...] = ()
-    phase: Phase = Phase.Running
-    becomes: Phase | None = None
-    stopping: bool = False
-    pods: tuple[Pod, ...] | None = ()
-    checks: CheckResult | None = PASSED
-    operation: Operation | None = None
-    workloads: dict[str, Workload] | None = field(default_factory=dict)
-    ledger: dict[str, Any] = field(default_factory=dict)
-    says: str = ""
-
+from tests.rollout.world import V3, pod
 
 LATE = NOW - 500
 WEB_POD = pod("web-1", "node-1", workload=WEB)
@@ -73,6 +40,7 @@ TABLE = [
     Row("in another pool's hands", record(S.Pending), FREE, None, S.Pending, ledger={"claims": (), "other": True}),
     Row("nothing staged", record(S.Claimed), FREE, ON_V1, S.Claimed, ("Stage",)),
     Row("being staged", record(S.Claimed, operation="op-1"), FREE, ON_V1, S.Claimed, operation=OP),
+    Row("left the cluster before its turn", record(S.Pending), None, None, S.Deferred, becomes=Phase.Converged),
     Row("staged", record(S.Claimed, operation="op-1"), FREE, STAGED, S.Cordoning),
     Row("stage lost", record(S.Claimed, operation="op-1"), FREE, ON_V1, S.Claimed, operation=LOST_OP),
     Row(
@@ -158,7 +126,6 @@ TABLE = [
         HELD,
         CAME_BACK,
         S.Unwinding,
-        becomes=Phase.Halted,
         says="ran out 3 times",
     ),
     Row("gates pass", record(S.Verifying), READY_V2, TRIES_V2, S.Verifying, ("Commit",)),
@@ -309,25 +276,3 @@ TABLE = [
     ),
     Row("uncordoned under us", record(S.Evicting), FREE, STAGED, S.Evicting, ("Cordon",)),
 ]
-
-
-def seen(row: Row) -> Observation:
-    claims = row.ledger.get("claims", ("node-1",))
-    other = PoolEntry(fence=1, claims=("node-1",)) if row.ledger.get("other") else PoolEntry()
-    refusal = Refusal(digest=V2, reason="r", when=1.0, who="w", pool="workers")
-    kept = Quarantine(node="node-1", pool="workers", digest=V2, reason="r", when=1.0)
-    sight = Sight(
-        node=row.node, machine=row.machine, operation=row.operation, checks=row.checks, pods=row.pods, problem="timeout"
-    )
-    return Observation(
-        pool=make_pool(V2),
-        sights={"node-1": sight},
-        ledger=Ledger(
-            pools={"workers": PoolEntry(fence=2, claims=claims), "other": other},
-            quarantined={"node-1": kept} if row.ledger.get("kept") else {},
-            refused={V2: refusal} if row.ledger.get("kept") else {},
-        ),
-        workloads=row.workloads,
-        stopping=row.stopping,
-        previous=NOW - 1,
-    )

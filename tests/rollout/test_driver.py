@@ -236,6 +236,19 @@ def test_without_the_addon_a_preview_plans_and_a_run_says_what_is_missing() -> N
         world.run(make_pool(V2))
 
 
+def test_a_node_that_leaves_the_cluster_before_its_turn_is_not_waited_for() -> None:
+    world = make_world(4, replicas=2, min_available=1)
+
+    def leave(progress: Progress) -> None:
+        if progress.kind == "begin":
+            del world.cluster.node_map["node-4"]
+
+    outcome = world.run(make_pool(V2), leave)
+    assert outcome.result == "converged", outcome.summary
+    assert_served(world, V2, but=("node-4",))
+    assert outcome.nodes[3].reason == "it left the cluster before its turn"
+
+
 def test_a_new_node_joins_the_last_wave_of_a_held_rollout() -> None:
     world = make_world(4, min_available=3)
     world.cluster.node_map["node-4"] = replace(world.cluster.node_map["node-4"], labels={})

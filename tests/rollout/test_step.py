@@ -15,7 +15,8 @@ from sealwave.rollout.observation import Observation, Sight
 from sealwave.rollout.state import NodeRecord, RolloutState
 from sealwave.rollout.step import step
 from tests.rollout import strategies
-from tests.rollout.table import FAILED, FREE, LATE, NOW, READY_V2, TABLE, TRIES_V2, Row, S, record, seen
+from tests.rollout.rows import FAILED, FREE, NOW, READY_V2, TRIES_V2, Row, record, seen
+from tests.rollout.table import LATE, TABLE, S
 from tests.rollout.world import V2, make_pool
 
 
@@ -70,7 +71,7 @@ def test_a_wave_waits_for_the_one_before_it_and_the_budget_counts_what_is_broken
     assert claimed(**{"node-1": broken, "node-3": away}) == ["node-3"]
 
 
-@settings(max_examples=150)
+@settings(max_examples=100)
 @given(strategies.states(), strategies.observations(), strategies.times)
 def test_step_is_total_and_keeps_the_rules(state: RolloutState, observation: Observation, now: float) -> None:
     after, effects = step(state, observation, now)
