@@ -9,7 +9,9 @@ from typing import Any
 
 import click
 
+from sealwave.infra.demo.resume import ResumeScenario
 from sealwave.infra.demo.run import Options, demo
+from sealwave.infra.demo.scenario import Scenario
 from sealwave.infra.errors import ToolMissing
 from sealwave.infra.lab import workload
 from sealwave.infra.lab.imagehost import publish
@@ -105,7 +107,14 @@ def demo_command(folder: Path, keep: bool, resume: bool) -> None:
     for spec in specs.values():
         if not spec.is_file():
             raise ToolMissing(str(spec), "run the demonstration from a checkout of sealwave")
-    options = Options(_lab_folder(folder).root, IMAGES.absolute(), OUTPUT.absolute(), specs, keep, resume)
+    options = Options(
+        _lab_folder(folder).root,
+        IMAGES.absolute(),
+        OUTPUT.absolute(),
+        specs,
+        keep,
+        ResumeScenario if resume else Scenario,
+    )
     demo(options, Settings.from_environment(), Progress())
 
 

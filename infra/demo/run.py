@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sealwave.infra.demo.facts import Report
-from sealwave.infra.demo.resume import ResumeScenario
 from sealwave.infra.demo.scenario import Scenario
 from sealwave.infra.lab.state import LabFolder
 from sealwave.infra.lab.up import LabPlan
@@ -28,15 +27,14 @@ class Options:
     output: Path
     specs: dict[str, Path]
     keep: bool = False
-    resume: bool = False
+    scenario: type[Scenario] = Scenario
 
 
-def demo(options: Options, settings: Settings, progress: Progress) -> None:
-    """Run every step; raises what the first failing step raises, after report and clean-up."""
+def demo(options: Options, settings: Settings, progress: Progress) -> Report:
+    """Run every step and return the facts; raises what the first failing step raises, after report and clean-up."""
     report = Report(started=time.time(), steps=progress.times)
     plan = LabPlan(LabFolder(options.lab), settings, options.images, options.specs)
-    kind = ResumeScenario if options.resume else Scenario
-    scenario = kind(plan, options.output, progress, report)
+    scenario = options.scenario(plan, options.output, progress, report)
     kept = False
     try:
         for title, act in scenario.steps:
@@ -51,6 +49,7 @@ def demo(options: Options, settings: Settings, progress: Progress) -> None:
         _tell(options, report, progress)
     if kept:
         _say_how_to_reach(scenario, progress)
+    return report
 
 
 def _end(scenario: Scenario, *, keep: bool) -> None:

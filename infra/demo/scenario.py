@@ -36,7 +36,7 @@ WAVES = [1, 2]
 # Seconds until all pods of the workload run, from the last node's Ready; images are in containerd already.
 PODS_LIMIT = 240.0
 # Seconds that a booted node has for its gates. Emulated, a kubelet is Ready up to 100 after the machine API answers.
-VERIFY = {"tcg": 240.0, "kvm": 90.0}
+VERIFY = {"tcg": 180.0, "kvm": 90.0}
 
 
 @dataclass
