@@ -20,7 +20,7 @@ from sealwave.images.fetch import fetch_packages
 from sealwave.images.gobuild import build_part
 from sealwave.images.lock import Lock, LockedFile, Trust, kernel_of, save_lock
 from sealwave.images.spec import NodeImage, load_spec
-from sealwave.images.store import Store
+from sealwave.images.store import Store, exclusive
 from sealwave.images.toolstree import TOOLS
 
 Report = Callable[[str], None]
@@ -69,8 +69,9 @@ def lock_image(
         mirrors=mirrors,
     )
     report("ask the package indexes")
-    apt.update()
-    packages, tools = apt.resolve(spec.wanted), apt.resolve(TOOLS)
+    with exclusive(apt.folder):
+        apt.update()
+        packages, tools, epoch = apt.resolve(spec.wanted), apt.resolve(TOOLS), apt.newest_release()
     report(f"fetch {len({*packages, *tools})} packages")
     fetch_packages([*packages, *tools], mirrors=mirrors, store=store)
     parts = []
@@ -80,7 +81,7 @@ def lock_image(
     abi, version = kernel_of(packages, spec.kernel_package)
     lock = Lock(
         spec=spec.sha256,
-        source_date_epoch=apt.newest_release(),
+        source_date_epoch=epoch,
         kernel_abi=abi,
         kernel_version=version,
         packages=packages,

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import os
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from sealwave.images.errors import NoSpace, StoreCorrupt, StoreError, StoreMissing
-from sealwave.images.store import Store, new_folder, write_atomic
+from sealwave.images.store import Store, exclusive, new_folder, write_atomic
 
 HELLO = hashlib.sha256(b"hello").hexdigest()
 
@@ -90,3 +91,14 @@ def test_the_quicker_of_two_writers_wins(tmp_path: Path) -> None:
         (target / "theirs").write_bytes(b"")
     assert [path.name for path in target.iterdir()] == ["theirs"]
     assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_folder_has_one_holder_at_a_time(tmp_path: Path) -> None:
+    folder = tmp_path / "apt"
+    with exclusive(folder):
+        handle = os.open(folder, os.O_RDONLY)
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.close(handle)
+    with exclusive(folder):
+        pass
