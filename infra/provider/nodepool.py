@@ -1,7 +1,7 @@
 """`sealwave:index:NodePool`: a set of nodes and the image that they run.
 
 1. Equal inputs are no proof that nothing is to be done: `diff` looks at every node of the pool, within a time limit.
-2. A node that does not answer is a warning and no difference; a node that answers and is not right is a difference.
+2. A node or a cluster that does not answer is a warning and no difference; a node that answers and is not right is one.
 3. Making it so is the engine's work; here its progress becomes lines and its outcome an answer or one paragraph.
 4. Deleting the resource forgets the pool. No node is touched.
 """
@@ -14,6 +14,7 @@ from sealwave.infra.provider.errors import RolloutStoppedError
 from sealwave.infra.provider.poolspec import INPUTS, failures_of, spec_of
 from sealwave.infra.provider.resource import Change, Difference, Failure, Session, Values
 from sealwave.infra.provider.values import UNKNOWN
+from sealwave.rollout.errors import ClusterUnreachable
 from sealwave.rollout.model import Phase, Plan, PoolSpec
 from sealwave.rollout.outcome import NodeStatus, Outcome, PoolStatus, Progress
 
@@ -60,8 +61,11 @@ class NodePool:
         ]
         if found:
             return found
-        found.extend(self._live_differences(session, spec_of(new)))
-        return found
+        try:
+            return self._live_differences(session, spec_of(new))
+        except ClusterUnreachable as error:
+            session.warn(f"{error}; so it is not known whether the pool {new['name']} is as wanted")
+            return []
 
     def preview(self, session: Session, *, new: Values) -> Values:
         """Show the waves with their nodes; the outputs are known when the rollout has ended."""

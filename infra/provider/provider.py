@@ -3,7 +3,8 @@
 Rules:
 1. Work blocks in a thread, so that `Cancel` is heard while a rollout runs.
 2. Ctrl-C sets the stop event of every running call; the call returns by itself once the fleet is at a safe hold.
-3. A coroutine that Pulumi cancels (a second Ctrl-C, a killed CLI) sets it too: the thread cannot be cut off.
+3. A time limit that the program sets (Pulumi's `customTimeouts`) does the same when it is over.
+4. A coroutine that Pulumi cancels (a second Ctrl-C, a killed CLI) sets it too: the thread cannot be cut off.
 """
 
 import asyncio
@@ -111,7 +112,9 @@ class SealwaveProvider(api.Provider):
         if request.preview:
             outputs = await self._work(request.urn, lambda session: resource.preview(session, new=new))
             return api.CreateResponse(resource_id="", properties=from_plain_map(outputs))
-        identity, outputs = await self._work(request.urn, lambda session: resource.apply(session, new=new))
+        identity, outputs = await self._work(
+            request.urn, lambda session: resource.apply(session, new=new), limit=request.timeout
+        )
         return api.CreateResponse(resource_id=identity, properties=from_plain_map(outputs))
 
     async def update(self, request: api.UpdateRequest) -> api.UpdateResponse:
@@ -121,7 +124,9 @@ class SealwaveProvider(api.Provider):
         if request.preview:
             outputs = await self._work(request.urn, lambda session: resource.preview(session, new=new))
         else:
-            _, outputs = await self._work(request.urn, lambda session: resource.apply(session, new=new))
+            _, outputs = await self._work(
+                request.urn, lambda session: resource.apply(session, new=new), limit=request.timeout
+            )
         return api.UpdateResponse(properties=from_plain_map(outputs))
 
     async def read(self, request: api.ReadRequest) -> api.ReadResponse:
@@ -151,9 +156,10 @@ class SealwaveProvider(api.Provider):
             raise UnknownResourceError(token, tuple(self._resources))
         return resource
 
-    async def _work(self, urn: str, work: Callable[[Session], _Answer]) -> _Answer:
-        """Run blocking work in a thread with a stop event that `hold` can set."""
+    async def _work(self, urn: str, work: Callable[[Session], _Answer], *, limit: float = 0.0) -> _Answer:
+        """Run blocking work in a thread with a stop event, which `hold` sets and a limit above 0 (seconds) too."""
         stop = threading.Event()
+        clock = asyncio.get_running_loop().call_later(limit, stop.set) if limit > 0 else None
         session = Session(
             urn=urn,
             say=lambda text: self._log.line(urn, text),
@@ -176,6 +182,9 @@ class SealwaveProvider(api.Provider):
         except asyncio.CancelledError:
             stop.set()
             raise
+        finally:
+            if clock:
+                clock.cancel()
 
 
 def _texts(values: Mapping[str, object]) -> dict[str, str]:

@@ -161,13 +161,13 @@ class SimulatedFleet:
         """The driver's folder."""
         return self._folder / "credentials"
 
-    def want(self, version: str, *, waves: tuple[int, ...] = (1, 2), addon: bool = True) -> None:
-        """Write the stack's configuration: this image on every node of the pool."""
+    def want(self, version: str, *, waves: tuple[int, ...] = (1, 2), addon: bool = True, digest: str = "") -> None:
+        """Write the stack's configuration: this image on every node of the pool, or another digest of it."""
         image = self.images[version]
         path = image.digest.replace(":", "-")
         settings: dict[str, Any] = {
             "credentials": str(self.credentials),
-            "image": {"source": f"https://127.0.0.1:{self._port}/{path}", "digest": image.digest},
+            "image": {"source": f"https://127.0.0.1:{self._port}/{path}", "digest": digest or image.digest},
             "pool": {
                 "name": self.pool,
                 "selector": {"example.com/pool": self.pool},

@@ -51,13 +51,17 @@ class Stack:
         self.pulumi = str(tools_folder() / "pulumi")
         self._run("stack", "init", NAME).require()
 
+    @property
+    def settings(self) -> Path:
+        """The stack's configuration file."""
+        return self.program / f"Pulumi.{NAME}.yaml"
+
     def configure(self, settings: Mapping[str, Any]) -> None:
         """Write the stack's configuration, by names without `sealwave:`; what was there before is replaced."""
-        path = self.program / f"Pulumi.{NAME}.yaml"
         yaml = YAML()
-        document = yaml.load(path.read_text()) if path.exists() else {}
+        document = yaml.load(self.settings.read_text()) if self.settings.exists() else {}
         document["config"] = {f"sealwave:{key}": value for key, value in settings.items()}
-        with path.open("w") as stream:
+        with self.settings.open("w") as stream:
             yaml.dump(document, stream)
 
     def run(self, *arguments: str) -> Ran:

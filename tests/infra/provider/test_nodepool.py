@@ -6,8 +6,9 @@ from sealwave.infra.provider.errors import RolloutStoppedError
 from sealwave.infra.provider.nodepool import NodePool
 from sealwave.infra.provider.resource import Change
 from sealwave.infra.provider.values import UNKNOWN
-from sealwave.rollout.model import Phase
-from sealwave.rollout.outcome import NodeStatus, Outcome, Progress
+from sealwave.rollout.errors import ClusterUnreachable
+from sealwave.rollout.model import Phase, PoolSpec
+from sealwave.rollout.outcome import NodeStatus, Outcome, PoolStatus, Progress
 from tests.infra.provider.fakes import POOL, V1, V2, FakeFleet, Lines, node, pool_status
 
 
@@ -76,6 +77,16 @@ def test_a_node_that_does_not_answer_is_a_warning_and_no_difference() -> None:
     fleet, lines = FakeFleet(status=pool_status(node("node-1"), silent, warnings=["node-2 does not answer"])), Lines()
     assert NodePool(fleet).diff(lines.session(), old=POOL, new=POOL) == []
     assert lines.warned == ["node-2 does not answer"]
+
+
+def test_a_cluster_that_does_not_answer_is_a_warning_and_no_difference() -> None:
+    class Away(FakeFleet):
+        def look(self, spec: PoolSpec) -> PoolStatus:
+            raise ClusterUnreachable("https://127.0.0.1:1", "connection refused")
+
+    lines = Lines()
+    assert NodePool(Away()).diff(lines.session(), old=POOL, new=POOL) == []
+    assert "does not answer" in lines.warned[0] and "not known" in lines.warned[0]
 
 
 @pytest.mark.parametrize("phase", [Phase.Running, Phase.Holding, Phase.Halted])

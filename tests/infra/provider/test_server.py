@@ -131,6 +131,16 @@ def test_cancel_holds_the_running_update_which_then_returns_by_itself() -> None:
     asyncio.run(go())
 
 
+def test_a_time_limit_that_is_over_holds_the_update() -> None:
+    async def go() -> None:
+        async with served(FakeFleet(waits_for_stop=True), Lines()) as stub:
+            request = provider_pb2.UpdateRequest(urn=URN, id="w", olds=struct(POOL), news=struct(POOL), timeout=0.05)
+            with pytest.raises(grpc.aio.AioRpcError, match="held at a safe place"):
+                await stub.Update(request)
+
+    asyncio.run(go())
+
+
 def test_a_type_that_is_not_ours_and_a_function_are_refused() -> None:
     async def go() -> None:
         async with served(FakeFleet(), Lines()) as stub:

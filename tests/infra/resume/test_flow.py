@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from sealwave.infra.cli.__main__ import main
 from sealwave.infra.lab.controlplane import ControlPlane
 from tests.simulated.cluster import workload
 from tests.simulated.fleet import SimulatedFleet
@@ -63,7 +64,11 @@ def test_refresh_and_up_report_a_node_that_drifted_away(fleet: SimulatedFleet) -
     machine.drifted = ("/etc/motd",)
     output = fleet.stack.preview().require()
     assert "workers-3 has drifted" in output
+    # Pulumi shows a refreshed resource by its changed outputs.
+    refreshed = fleet.stack.run("refresh", "--yes", "--diff").require()
+    assert "has drifted: /etc/motd" in refreshed
     machine.drifted = ()
+    fleet.stack.run("refresh", "--yes").require()
 
 
 def test_a_broken_v3_halts_with_one_paragraph_and_spares_the_other_nodes(fleet: SimulatedFleet) -> None:
@@ -83,11 +88,43 @@ def test_the_digest_is_refused_until_a_person_releases_it(fleet: SimulatedFleet)
     assert fleet.boots()[1] == 2
 
 
+def test_a_person_releases_the_digest_by_the_command_line(
+    fleet: SimulatedFleet, capsys: pytest.CaptureFixture[str]
+) -> None:
+    digest = fleet.images["v3"].digest
+    options = ["--credentials", str(fleet.credentials)]
+    assert main(["rollout", "status", str(fleet.stack.settings), *options]) == 0
+    shown = capsys.readouterr().out
+    assert "quarantined" in shown and f"refused: {digest}" in shown
+    assert main(["rollout", "plan", str(fleet.stack.settings), *options]) == 1
+    assert "is refused" in capsys.readouterr().err
+    assert main(["rollout", "release-digest", digest, "--reason", "the kubelet was fixed", *options]) == 0
+    capsys.readouterr()
+    assert main(["rollout", "plan", str(fleet.stack.settings), *options]) == 0
+    assert "workers-1" in capsys.readouterr().out
+    assert any("the kubelet was fixed" in line for line in fleet.journal()["spec"]["records"])
+
+
 def test_v2_again_releases_the_quarantined_node(fleet: SimulatedFleet) -> None:
     fleet.want("v2")
     output = fleet.stack.up().require()
     assert fleet.cordoned() == [], output
     fleet.stack.run("up", "--yes", "--skip-preview", "--expect-no-changes").require()
+
+
+def test_a_digest_that_is_not_the_folder_s_is_one_sentence(fleet: SimulatedFleet) -> None:
+    fleet.want("v2", digest="sha256:" + "0" * 64)
+    output = fleet.stack.preview().require(1)
+    assert "is not accepted: its digest is" in output
+    assert "Traceback" not in output
+    fleet.want("v2")
+
+
+def test_pulumi_s_state_holds_no_key_and_no_certificate(fleet: SimulatedFleet) -> None:
+    files = [path for path in (fleet.stack.folder / "state").rglob("*") if path.is_file()]
+    content = "".join(path.read_text(errors="replace") for path in files)
+    assert str(fleet.credentials) in content
+    assert "PRIVATE KEY" not in content and "BEGIN CERTIFICATE" not in content
 
 
 def test_destroy_touches_no_node(fleet: SimulatedFleet) -> None:
