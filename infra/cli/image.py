@@ -12,6 +12,7 @@ from sealwave.images.resolve import Anchors, lock_image
 from sealwave.images.seal import Sealer
 from sealwave.images.steps import StepEvent
 from sealwave.images.store import Store
+from sealwave.images.verify import verify as check_image
 from sealwave.infra.lab.pipeline import read_image
 from sealwave.infra.progress import Progress
 from sealwave.infra.settings import Settings
@@ -90,6 +91,22 @@ def build(spec: Path, lock_path: Path | None, out: Path | None, keys: Path) -> N
         )
     found = read_image(target)
     click.echo(f"{target} {found.name} {found.version} {found.digest}")
+
+
+@image.command()
+@click.argument("folder", type=_folder)
+@click.option("--release-key", type=_file, multiple=True, help="A trusted release key.  [default: release.pub of KEYS]")
+@click.option("--secure-boot", type=_file, multiple=True, help="A trusted certificate.  [default: db.pem of KEYS]")
+@click.option("--keys", type=_folder, default=KEYS, show_default=True, help="Where the defaults of both are.")
+def verify(folder: Path, release_key: tuple[Path, ...], secure_boot: tuple[Path, ...], keys: Path) -> None:
+    """Check that FOLDER is the image that it says it is: signatures, every hash, no shell, no private key."""
+    found = check_image(
+        folder,
+        release=[path.read_bytes() for path in release_key or (keys / "release.pub",)],
+        secure_boot=[path.read_bytes() for path in secure_boot or (keys / "db.pem",)],
+        report=lambda line: click.echo(f"  {line}"),
+    )
+    click.echo(f"{found.name} {found.version} {read_image(folder).digest}")
 
 
 def _store(settings: Settings) -> Store:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from sealwave.infra.demo.facts import Report
 from sealwave.infra.demo.scenario import Scenario
+from sealwave.infra.lab.lab import Lab
 from sealwave.infra.lab.state import LabFolder
 from sealwave.infra.lab.up import LabPlan
 from sealwave.infra.progress import Progress
@@ -35,20 +36,21 @@ def demo(options: Options, settings: Settings, progress: Progress) -> Report:
     report = Report(started=time.time(), steps=progress.times)
     plan = LabPlan(LabFolder(options.lab), settings, options.images, options.specs)
     scenario = options.scenario(plan, options.output, progress, report)
-    kept = False
+    kept = options.keep
     try:
         for title, act in scenario.steps:
             with progress.step(title):
                 act()
-        kept = options.keep
     except BaseException as error:
+        # A step that failed is looked at in the lab; who pressed Ctrl-C wants it gone.
+        kept = kept and isinstance(error, Exception)
         report.failed = str(error) or type(error).__name__
         raise
     finally:
         _end(scenario, keep=kept)
         _tell(options, report, progress)
-    if kept:
-        _say_how_to_reach(scenario, progress)
+        if kept and scenario.lab is not None:
+            _say_how_to_reach(scenario, scenario.lab, progress)
     return report
 
 
@@ -67,17 +69,17 @@ def _tell(options: Options, report: Report, progress: Progress) -> None:
     progress.say(f"report: {page} and report.json beside it")
 
 
-def _say_how_to_reach(scenario: Scenario, progress: Progress) -> None:
-    assert scenario.lab is not None and scenario.stack is not None
-    folder = scenario.lab.folder
+def _say_how_to_reach(scenario: Scenario, lab: Lab, progress: Progress) -> None:
+    folder = lab.folder
     progress.say("The lab stays up:")
-    progress.say(f"  kubectl --kubeconfig {scenario.lab.admin_kubeconfig} get nodes")
-    machine = scenario.lab.state.machines[0]
+    progress.say(f"  kubectl --kubeconfig {lab.admin_kubeconfig} get nodes")
+    machine = lab.state.machines[0]
     progress.say(f"  sealwave node status {machine.name} --url {machine.url} --credentials {folder.credentials}")
-    settings = " ".join(
-        f"{name}={shlex.quote(value)}"
-        for name, value in scenario.stack.environment.items()
-        if name.startswith("PULUMI_") or name == "PATH"
-    )
-    progress.say(f"  cd {scenario.stack.project} && {settings} pulumi preview")
+    if scenario.stack is not None:
+        settings = " ".join(
+            f"{name}={shlex.quote(value)}"
+            for name, value in scenario.stack.environment.items()
+            if name.startswith("PULUMI_") or name == "PATH"
+        )
+        progress.say(f"  cd {scenario.stack.project} && {settings} pulumi preview")
     progress.say(f"  sealwave lab down --folder {folder.root}")

@@ -97,6 +97,7 @@ class LabState:
     digest: str
     disk: Path
     accelerator: str
+    addon: bool = True  # Whether the lab installs the rollout's definitions and rights; else Pulumi does.
 
     @property
     def base(self) -> str:

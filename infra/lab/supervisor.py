@@ -92,7 +92,8 @@ class Supervisor:
         self.say("starting", "control plane")
         self._plane.start(now=datetime.now(UTC))
         allow_joining(self._plane.cluster)
-        self._plane.cluster.apply(load_documents(ADDON))
+        if self._state.addon:
+            self._plane.cluster.apply(load_documents(ADDON))
         self._write_credentials(self._plane.pki)
         self.say("starting", "enrolment and image host")
         self._web = self._make_web(self._plane.pki)

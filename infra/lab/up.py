@@ -30,6 +30,7 @@ class LabPlan:
     specs: dict[str, Path]  # By the name that steps call them.
     tools: Path = Path()
     machines: int = 3
+    addon: bool = True  # See LabState.
 
 
 def build_images(plan: LabPlan, progress: Progress) -> dict[str, BuiltImage]:
@@ -59,7 +60,7 @@ def make_lab(plan: LabPlan, image: BuiltImage, *, fresh: bool, progress: Progres
                 disk=image.disk,
                 accelerator=accelerator.name,
             )
-        state: LabState = replace(found, tools=plan.tools, accelerator=accelerator.name)
+        state: LabState = replace(found, tools=plan.tools, accelerator=accelerator.name, addon=plan.addon)
         write_state(plan.folder.state, state)
     return Lab(plan.folder, state)
 
