@@ -56,9 +56,15 @@ MASKED: Final = (
     "systemd-initctl.socket",
     "systemd-pcrlock.socket",
     "systemd-udev-load-credentials.service",
+    # The root is read-only and stays it; the interfaces are described by our own file, not by the command line.
+    "systemd-remount-fs.service",
+    "systemd-network-generator.service",
+    "systemd-networkd-persistent-storage.service",
     # Not used, and each costs time on every boot.
     "proc-sys-fs-binfmt_misc.automount",
-    "sys-fs-fuse-connections.mount",
+    "dev-mqueue.mount",
+    "run-lock.mount",
+    "sys-kernel-config.mount",
     "sys-kernel-debug.mount",
     "sys-kernel-tracing.mount",
     "systemd-binfmt.service",
@@ -69,8 +75,42 @@ MASKED: Final = (
     "systemd-pcrphase-sysinit.service",
 )
 
+_REMOVED: Final = (
+    # Volatile files that would be made in a root that cannot be written, or from credentials.
+    "usr/lib/tmpfiles.d/20-systemd-shell-extra.conf",
+    "usr/lib/tmpfiles.d/20-systemd-ssh-generator.conf",
+    "usr/lib/tmpfiles.d/credstore.conf",
+    "usr/lib/tmpfiles.d/debian.conf",
+    "usr/lib/tmpfiles.d/home.conf",
+    "usr/lib/tmpfiles.d/journal-nocow.conf",
+    "usr/lib/tmpfiles.d/provision.conf",
+    "usr/lib/tmpfiles.d/x11.conf",
+    # Rules for desks and players; every rule is asked about every device.
+    "usr/lib/udev/rules.d/60-cdrom_id.rules",
+    "usr/lib/udev/rules.d/60-fido-id.rules",
+    "usr/lib/udev/rules.d/60-persistent-alsa.rules",
+    "usr/lib/udev/rules.d/60-persistent-input.rules",
+    "usr/lib/udev/rules.d/60-persistent-storage-mtd.rules",
+    "usr/lib/udev/rules.d/60-persistent-storage-tape.rules",
+    "usr/lib/udev/rules.d/60-persistent-v4l.rules",
+    "usr/lib/udev/rules.d/60-sensor.rules",
+    "usr/lib/udev/rules.d/64-btrfs.rules",
+    "usr/lib/udev/rules.d/70-camera.rules",
+    "usr/lib/udev/rules.d/70-joystick.rules",
+    "usr/lib/udev/rules.d/70-mouse.rules",
+    "usr/lib/udev/rules.d/70-touchpad.rules",
+    "usr/lib/udev/rules.d/70-uaccess.rules",
+    "usr/lib/udev/rules.d/71-seat.rules",
+    "usr/lib/udev/rules.d/73-seat-late.rules",
+    "usr/lib/udev/rules.d/75-probe_mtd.rules",
+    "usr/lib/udev/rules.d/78-sound-card.rules",
+    "usr/lib/udev/rules.d/80-debian-compat.rules",
+    "usr/lib/udev/rules.d/81-net-dhcp.rules",
+    "usr/lib/udev/rules.d/96-e2scrub.rules",
+)
+
 _ENABLED: Final = {
-    "multi-user.target.wants": ("systemd-networkd.service",),
+    "multi-user.target.wants": ("systemd-networkd.service", "sealwave-console.service"),
     "sockets.target.wants": ("systemd-networkd.socket",),
     "network-online.target.wants": ("systemd-networkd-wait-online.service",),
 }
@@ -109,6 +149,10 @@ def install(tree: Path) -> None:
             (settings / folder).mkdir(exist_ok=True)
             _link(settings / folder / unit, f"/usr/lib/systemd/system/{unit}")
     _link(settings / "default.target", "/usr/lib/systemd/system/multi-user.target")
+    # What systemd would link at boot, were the root writable.
+    _link(tree / "etc/mtab", "../proc/self/mounts")
+    for name in _REMOVED:
+        (tree / name).unlink(missing_ok=True)
     for generator in sorted((tree / "usr/lib/systemd/system-generators").iterdir()):
         if generator.name not in GENERATORS_KEPT:
             generator.unlink()

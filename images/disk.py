@@ -84,7 +84,6 @@ def write(
     root: Path,
     verity: Path,
     esp_files: dict[str, Path],
-    epoch: int,
     tools: Sandbox,
 ) -> gpt.Table:
     """Write the disk as a sparse file and return its partition table.
@@ -95,8 +94,7 @@ def write(
         root_hash: of the image in slot a.
         root, verity: the files for slot a.
         esp_files: by path on the ESP, the files to copy there.
-        epoch: SOURCE_DATE_EPOCH, the time stamp of files on the ESP.
-        tools: runs mkfs.fat and mtools.
+        tools: runs mkfs.fat and mtools; its epoch is the time stamp of files on the ESP.
 
     Raises:
         RootTooLarge: a file does not fit into its partition.
@@ -108,7 +106,7 @@ def write(
     part = output.with_name(output.name + ".part")
     esp = output.with_name(output.name + ".esp")
     try:
-        _write_esp(esp, size=layout.esp, files=esp_files, epoch=epoch, tools=tools)
+        _write_esp(esp, size=layout.esp, files=esp_files, tools=tools)
         with part.open("wb") as disk:
             disk.truncate(parts.sectors * gpt.SECTOR)
             disk.write(parts.head())
@@ -131,12 +129,12 @@ def cluster_sectors(size: int) -> int:
         sectors //= 2
     if size // gpt.SECTOR // sectors < _FAT32_CLUSTERS:
         raise ImageError(
-            f"an ESP of {size // MIB} MiB is too small for FAT32; give disk.esp at least 34 MiB in the spec"
+            f"an ESP of {size // MIB} MiB is too small for FAT32; raise disk.espMiB to 34 or more in the spec"
         )
     return sectors
 
 
-def _write_esp(output: Path, *, size: int, files: dict[str, Path], epoch: int, tools: Sandbox) -> None:
+def _write_esp(output: Path, *, size: int, files: dict[str, Path], tools: Sandbox) -> None:
     needed = sum(path.stat().st_size for path in files.values())
     if needed > size * 9 // 10:
         raise RootTooLarge(size=needed * 10 // 9, slot=size, what="esp")

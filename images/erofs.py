@@ -24,7 +24,7 @@ class RootTooLarge(CheckFailed):
 
     def __init__(self, *, size: int, slot: int, what: str = "root") -> None:
         super().__init__(
-            f"the {what} needs {_mib(size)} MiB and its slot has {_mib(slot)} MiB; raise disk.{what} in the spec "
+            f"the {what} needs {_mib(size)} MiB and its slot has {_mib(slot)} MiB; raise disk.{what}MiB in the spec "
             "or remove packages"
         )
         self.size = size

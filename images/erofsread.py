@@ -47,6 +47,11 @@ class Node:
         return stat.S_ISREG(self.mode)
 
     @property
+    def offset(self) -> int:
+        """Where in the file system's file its content begins; for what is stored in whole blocks."""
+        return self._block * BLOCK
+
+    @property
     def is_link(self) -> bool:
         """Whether it is a symbolic link; its content is the target."""
         return stat.S_ISLNK(self.mode)

@@ -27,7 +27,6 @@ _PROGRAMS: Final = (
     "usr/lib/systemd/systemd-executor",
     "usr/lib/systemd/systemd-modules-load",
     "usr/lib/systemd/systemd-shutdown",
-    "usr/lib/systemd/systemd-sysroot-fstab-check",
     "usr/lib/systemd/systemd-udevd",
     "usr/lib/systemd/systemd-veritysetup",
     "usr/lib/systemd/system-generators/systemd-fstab-generator",
@@ -50,7 +49,6 @@ _UNITS: Final = (
     "final.target",
     "initrd-cleanup.service",
     "initrd-fs.target",
-    "initrd-parse-etc.service",
     "initrd-root-device.target",
     "initrd-root-fs.target",
     "initrd-switch-root.service",
@@ -83,7 +81,9 @@ _UNITS: Final = (
 )
 
 _WANTED: Final = {
-    "initrd.target": ("initrd-parse-etc.service",),
+    # Stock systemd comes here by way of initrd-parse-etc, which looks for mounts of the initrd in the real root's fstab
+    # and reloads every unit. There are none of them by design.
+    "initrd.target": ("initrd-cleanup.service",),
     "sockets.target": ("systemd-udevd-control.socket", "systemd-udevd-kernel.socket"),
     "sysinit.target": (
         "kmod-static-nodes.service",

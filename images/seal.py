@@ -15,6 +15,7 @@ of one tree with one set of keys are equal byte by byte.
 from __future__ import annotations
 
 import errno
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -22,7 +23,7 @@ from typing import Final
 from sealwave.images import disk, erofs, initrd, manifest, uki, verity
 from sealwave.images.agent.verity import BLOCK_SIZE
 from sealwave.images.build import RootTree
-from sealwave.images.errors import ImageError, LockMismatch, NoSpace
+from sealwave.images.errors import ImageError, LockMismatch, NoSpace, ToolFailed
 from sealwave.images.steps import Progress, timed
 from sealwave.images.store import hash_file, write_atomic
 from sealwave.signing import authenticode, dsse
@@ -57,6 +58,11 @@ class Sealer:
         check_keys(tree, self.keys)
         try:
             self._seal(tree, out.resolve(), progress)
+        except ToolFailed as error:
+            # A tool tells of a full disk in words only.
+            if os.strerror(errno.ENOSPC) in error.output:
+                raise NoSpace(out) from error
+            raise
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise NoSpace(out) from error
@@ -121,7 +127,6 @@ class Sealer:
                     "EFI/sealwave/a.dsse": out / "image.json.dsse",
                     "loader/loader.conf": settings,
                 },
-                epoch=tree.lock.source_date_epoch,
                 tools=tree.tools,
             )
         finally:

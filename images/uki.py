@@ -24,6 +24,7 @@ ALIGNMENT: Final = 4096
 COMMAND_LINE: Final = (
     "systemd.volatile=state",
     "systemd.machine_id=firmware",
+    "systemd.verity_root_options=panic-on-corruption",
     "panic=10",
     "oops=panic",
     "systemd.import_credentials=no",
@@ -34,9 +35,12 @@ COMMAND_LINE: Final = (
     "quiet",
 )
 """What every image's kernel is told, beside its root hash. The reasons:
-/var lives in memory; the machine id is the machine's own and is never written; a panic or an oops reboots; credentials
-from the machine's surroundings (SMBIOS, fw_cfg) would be unsigned configuration; only signed modules load; the kernel
-may use the backup GPT; messages go to the serial line."""
+
+/var lives in memory. The machine id is the machine's own and is never written. A block that is not the signed one ends
+in a panic, where an I/O error would leave half a system running: a PID 1 that cannot read its own code freezes and
+keeps the machine. A panic or an oops reboots. Credentials from the machine's surroundings (SMBIOS, fw_cfg) would be
+unsigned configuration. Only signed modules load. The kernel may use the backup GPT. Messages go to the serial line.
+"""
 
 _HEADER: Final = struct.Struct("<8sIIIIIIHHI")
 _READ_ONLY_DATA: Final = 0x40000040

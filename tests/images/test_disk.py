@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sealwave.images import disk
+from sealwave.images.agent import gpt
+from sealwave.images.errors import ImageError
+
+MIB = disk.MIB
+LAYOUT = disk.Layout(esp=64 * MIB, root=32 * MIB, verity=2 * MIB, data=16 * MIB)
+ROOT_HASH = "0123456789abcdef" * 4
+
+
+def test_slot_a_is_named_by_the_root_hash_and_slot_b_is_empty() -> None:
+    table = disk.table(LAYOUT, ROOT_HASH)
+    assert table.named("root-a").guid.replace("-", "") == ROOT_HASH[:32]
+    assert table.named("verity-a").guid.replace("-", "") == ROOT_HASH[32:]
+    assert table.named("root-b").guid == disk.EMPTY_ROOT_B
+    names = [part.name for part in table.partitions if part is not None]
+    assert names == ["esp", "root-a", "verity-a", "root-b", "verity-b", "data"]
+    for part in table.partitions:
+        assert part is not None
+        assert part.offset % MIB == 0
+    assert table.named("data").last < table.sectors - 1 - gpt.TABLE_SECTORS
+
+
+def test_both_copies_read_back_as_the_same_table() -> None:
+    table = disk.table(LAYOUT, ROOT_HASH)
+    assert len(table.head()) == gpt.HEAD_BYTES
+    assert len(table.tail()) == gpt.TAIL_BYTES
+    assert gpt.parse_head(table.head()) == table
+    assert gpt.parse_tail(bytes(1000) + table.tail()) == table
+
+
+@given(
+    at=st.integers(gpt.SECTOR, gpt.SECTOR + 91) | st.integers(2 * gpt.SECTOR, gpt.HEAD_BYTES - 1), bit=st.integers(0, 7)
+)
+def test_a_flipped_bit_in_the_primary_copy_is_found(at: int, bit: int) -> None:
+    head = bytearray(disk.table(LAYOUT, ROOT_HASH).head())
+    head[at] ^= 1 << bit
+    with pytest.raises(gpt.GptError):
+        gpt.parse_head(bytes(head))
+
+
+def test_a_changed_partuuid_changes_nothing_else() -> None:
+    table = disk.table(LAYOUT, ROOT_HASH)
+    other = "ffeeddcc-bbaa-9988-7766-554433221100"
+    changed = gpt.parse_head(table.with_guid("root-b", other).head())
+    assert changed.named("root-b").guid == other
+    assert changed.with_guid("root-b", disk.EMPTY_ROOT_B) == table
+
+
+def test_a_name_that_is_missing_or_double_is_refused() -> None:
+    table = disk.table(LAYOUT, ROOT_HASH)
+    with pytest.raises(gpt.GptError, match="0 partitions named 'root-c'"):
+        table.named("root-c")
+
+
+@pytest.mark.parametrize("copy", [b"", bytes(gpt.HEAD_BYTES), b"\xff" * gpt.HEAD_BYTES])
+def test_bytes_that_are_no_table_are_refused(copy: bytes) -> None:
+    with pytest.raises(gpt.GptError):
+        gpt.parse_head(copy)
+    with pytest.raises(gpt.GptError):
+        gpt.parse_tail(copy)
+
+
+@pytest.mark.parametrize(("mib", "sectors"), [(34, 1), (64, 1), (128, 2), (160, 4), (160 * 2, 8), (4096, 8)])
+def test_clusters_are_as_large_as_fat32_allows(mib: int, sectors: int) -> None:
+    assert disk.cluster_sectors(mib * MIB) == sectors
+    assert mib * MIB // 512 // sectors >= 65525
+
+
+def test_an_esp_too_small_for_fat32_is_refused() -> None:
+    with pytest.raises(ImageError, match="34 or more"):
+        disk.cluster_sectors(32 * MIB)
