@@ -20,8 +20,16 @@ __all__ = ["Progress", "StepTime"]
 
 # Characters of a note that are shown; a longer one would wrap and make the display jump.
 NOTE_WIDTH = 110
+# Columns of a table in a log.
+LOG_WIDTH = 160
 # Redraws in a second: enough for a clock that counts seconds.
 REDRAWS = 4
+
+
+def default_console() -> Console:
+    """Standard error; a log has no width, so tables get enough of it."""
+    console = Console(stderr=True, highlight=False)
+    return console if console.is_terminal else Console(stderr=True, highlight=False, width=LOG_WIDTH)
 
 
 @dataclass(frozen=True)
@@ -36,7 +44,7 @@ class StepTime:
 class Progress:
     """Shows steps one after the other, and keeps their times."""
 
-    console: Console = field(default_factory=lambda: Console(stderr=True, highlight=False))
+    console: Console = field(default_factory=default_console)
     clock: Callable[[], float] = time.monotonic
     times: list[StepTime] = field(default_factory=list)
     _title: str = ""

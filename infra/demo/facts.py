@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sealwave.infra.errors import StepFailed
 from sealwave.infra.lab.pipeline import BuiltImage
 from sealwave.infra.progress import StepTime
 from sealwave.infra.provider.poolspec import spec_of
@@ -92,12 +93,17 @@ def pool_status(values: Mapping[str, Any], credentials: Path) -> PoolStatus:
 def read_rollout(
     values: Mapping[str, Any], credentials: Path, *, title: str, exit_status: int, begun: float, ended: float, log: Path
 ) -> Rollout:
-    """The rollout that ran between two times, from the journal in the cluster and the nodes' own words."""
+    """The rollout that ran between two times, from the journal in the cluster and the nodes' own words.
+
+    Raises StepFailed when Pulumi failed before the rollout began: then there is none to tell of.
+    """
     spec = spec_of(values)
     fleet = connect(credentials, role="observer", timeout=LOOK_LIMIT)
     journal = ObjectJournal(fleet.cluster, spec.name).load()
     state = replay(spec.name, journal.records)
     recent = [record for record in journal.records if record.at >= begun]
+    if exit_status != 0 and not recent:
+        raise StepFailed(title, f"pulumi ended with {exit_status} before the rollout began", log)
     return Rollout(
         title=title,
         exit_status=exit_status,

@@ -28,6 +28,14 @@ def write_report(report: Mapping[str, Any], folder: Path) -> Path:
 
 def render(report: Mapping[str, Any]) -> str:
     """The page as text."""
+    versions = {image["digest"]: f"{image['name']} {image['version']}" for image in report["images"]}
+
+    def named(sentence: str) -> str:
+        """The sentence with the names of images for their digests, whole or as short as sentences have them."""
+        for digest, name in versions.items():
+            sentence = sentence.replace(digest, name).replace(short(digest), name)
+        return sentence
+
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("sealwave.infra.report", "."),
         autoescape=True,
@@ -35,8 +43,7 @@ def render(report: Mapping[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"short": short, "clock": _clock, "when": _when}
-    versions = {image["digest"]: f"{image['name']} {image['version']}" for image in report["images"]}
+    environment.filters |= {"short": short, "clock": _clock, "when": _when, "named": named}
     drawn: list[Timeline] = [timeline(rollout) for rollout in report["rollouts"]]
     return environment.get_template("report.html.j2").render(report=report, versions=versions, timelines=drawn)
 

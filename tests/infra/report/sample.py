@@ -40,7 +40,7 @@ def _node(name: str, wave: int, **other: Any) -> dict[str, Any]:
         "root_hash": "ab" * 32,
         "times": STATES,
         "evictions": {"granted": 2, "refused": 3, "refusals": [], "pods": ["demo/service-a", "demo/service-b"]},
-        "gates": {"kubelet": "Ready", "image": "runs the wanted image", "secure-boot": "on"},
+        "gates": {"kubelet": "Ready", "image": f"runs {V2}", "secure-boot": "on"},
         "drift": [],
     } | other
 

@@ -39,7 +39,7 @@ def test_both_files_are_written_and_agree(tmp_path: Path) -> None:
     shown = " ".join(_read(page.read_text()).words)
     for word in (
         "node-3",
-        "worker 2.0.0",
+        "image: runs worker 2.0.0",
         "2 granted, 3 refused with 429",
         "ef" * 32,
         "kubelet: not Ready after 240 s",
