@@ -18,8 +18,6 @@ from sealwave.infra.progress import Progress
 from sealwave.infra.settings import Settings
 from sealwave.signing.keys import LabKeys
 
-__all__ = ["image"]
-
 KEYS = Path("build/lab/keys")
 
 _file = click.Path(dir_okay=False, path_type=Path)

@@ -23,8 +23,6 @@ from sealwave.infra.progress import Progress
 from sealwave.infra.settings import Settings
 from sealwave.infra.tools import ensure_tools, missing_packages, usable
 
-__all__ = ["lab"]
-
 _Command = Callable[..., Any]
 FOLDER = Path("build/lab")
 IMAGES = Path("build/images")

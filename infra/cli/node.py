@@ -15,8 +15,6 @@ from sealwave.rollout.access import connect
 from sealwave.rollout.errors import CredentialsMissing, MachineRefused, MachineUnreachable
 from sealwave.signing.tls import client_context
 
-__all__ = ["node"]
-
 ANSWER_SECONDS = 10.0
 """How long a node may take to answer."""
 

@@ -18,8 +18,6 @@ from sealwave.rollout.outcome import NodeStatus, PoolStatus
 from sealwave.rollout.view import preview, release_digest
 from sealwave.rollout.view import status as pool_status
 
-__all__ = ["LAB_CREDENTIALS", "credentials_option", "rollout"]
-
 LAB_CREDENTIALS = Path("build/lab/credentials")
 """Where the lab of this checkout keeps them, so that its users need not say it."""
 

@@ -30,7 +30,7 @@ from sealwave.infra.errors import StepFailed, ToolMissing
 from sealwave.infra.progress import Progress
 from sealwave.signing.files import PRIVATE_FILE, make_private_folder, write_atomic
 
-__all__ = ["PROGRAM", "Run", "Stack"]
+__all__ = ["PROGRAM", "Run", "Stack", "last_line", "worth_showing"]
 
 PROGRAM = Path(__file__).resolve().parents[1] / "program"
 NAME = "lab"

@@ -23,7 +23,7 @@ from sealwave.images.store import Store, hash_file
 from sealwave.infra.settings import Settings
 from sealwave.signing.keys import LabKeys
 
-__all__ = ["BuiltImage", "Pipeline"]
+__all__ = ["BuiltImage", "Pipeline", "read_image"]
 
 Report = Callable[[str], None]
 

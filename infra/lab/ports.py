@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sealwave.infra.errors import PortInUse
 
-__all__ = ["LOOPBACK", "free_ports", "require_free"]
+__all__ = ["LOOPBACK", "free_ports", "holder", "require_free"]
 
 LOOPBACK = "127.0.0.1"
 

@@ -41,7 +41,7 @@ from sealwave.signing.errors import SigningError
 from sealwave.signing.files import PRIVATE_FILE, make_private_folder, write_atomic
 from sealwave.signing.keys import LabKeys
 
-__all__ = ["ADDON", "STAY", "hold_lock", "main"]
+__all__ = ["ADDON", "STAY", "Supervisor", "hold_lock", "main"]
 
 ADDON = Path(__file__).resolve().parent.parent / "addon"
 # The word on the lifeline that lets the lab outlive the one who started it.

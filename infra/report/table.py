@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Group
 from rich.table import Table
 
-__all__ = ["summary_table"]
+__all__ = ["short", "summary_table"]
 
 
 def summary_table(report: Mapping[str, Any]) -> Group:

@@ -49,7 +49,7 @@ class Recorded(HttpsMachine):
     """Answers without a network, and holds every request against the document."""
 
     def __init__(self, status: int, answer: Json) -> None:
-        super().__init__("node-1", "https://192.0.2.1:9443/", ssl.create_default_context(), timeout=1)
+        super().__init__("node-1", "https://node-1.example:9443/", ssl.create_default_context(), timeout=1)
         self.answer = (status, answer)
         self.sent: list[str] = []
 
