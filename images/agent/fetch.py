@@ -33,8 +33,8 @@ class Source(Protocol):
     def read(self, name: str, *, limit: int) -> bytes:
         """The whole of a small file; raises Refused when it cannot be had or has more than `limit` bytes."""
 
-    def stream(self, name: str, *, size: int) -> Iterator[bytes]:
-        """The first `size` bytes of a file in chunks of any length; raises Refused when they cannot be had."""
+    def stream(self, name: str, *, size: int, start: int = 0) -> Iterator[bytes]:
+        """`size` bytes of a file from `start` in chunks of any length; raises Refused when they cannot be had."""
 
     def close(self) -> None:
         """Give up what is held for reading."""
@@ -68,13 +68,13 @@ class HttpsSource:
                 raise Refused(Code.SOURCE_UNAVAILABLE, f"{self._base}/{name} has more than {limit} bytes")
         return bytes(content)
 
-    def stream(self, name: str, *, size: int) -> Iterator[bytes]:
+    def stream(self, name: str, *, size: int, start: int = 0) -> Iterator[bytes]:
         """See Source; a stream that is cut is resumed where it ended."""
         received, fruitless, last = 0, 0, Refused(Code.SOURCE_UNAVAILABLE, f"{self._base}/{name} is too short")
         while received < size:
             before = received
             try:
-                for chunk in self._body(name, start=received):
+                for chunk in self._body(name, start=start + received, end=start + size):
                     wanted = chunk[: size - received]
                     received += len(wanted)
                     yield wanted
@@ -86,15 +86,19 @@ class HttpsSource:
             if fruitless == _FRUITLESS_ATTEMPTS:
                 raise last
 
-    def _body(self, name: str, *, start: int) -> Iterator[bytes]:
+    def _body(self, name: str, *, start: int, end: int | None = None) -> Iterator[bytes]:
         address = f"{self._base}/{name}"
-        headers = {"Range": f"bytes={start}-"} if start else {}
+        partial = end is not None
+        # A single range: object stores know no more than one.
+        headers = {"Range": f"bytes={start}-{end - 1}"} if end is not None else {}
         try:
             with self._session.get(
                 address, headers=headers, stream=True, timeout=_TIMEOUTS, allow_redirects=False
             ) as answer:
-                if answer.status_code != (206 if start else 200):
-                    raise Refused(Code.SOURCE_UNAVAILABLE, f"{address} answered {answer.status_code}; is it served?")
+                # Without ranges a host sends the file from its start, which is right for a range that begins there.
+                if answer.status_code != 206 and not (answer.status_code == 200 and start == 0):
+                    what = "does it serve ranges?" if partial and answer.status_code == 200 else "is it served?"
+                    raise Refused(Code.SOURCE_UNAVAILABLE, f"{address} answered {answer.status_code}; {what}")
                 while chunk := answer.raw.read(CHUNK):
                     yield chunk
         except (requests.RequestException, HTTPError, OSError) as error:

@@ -6,7 +6,8 @@ The steps, whose order is the safety:
    the image is for this kind of machine and fits. Until here the slot is untouched.
 2. Remove the slot's boot entry and flush that; remember that the slot's content is not to be believed.
 3. Fetch the hash tree, verify all of it against the signed root hash, write it.
-4. Fetch the root in pieces. Every 4 KiB block is compared with the tree before it is written.
+4. Copy what the running slot holds of the root, fetch the rest in pieces. Every 4 KiB block, wherever it came from, is
+   compared with the tree before it is written.
 5. Flush both, then give the partitions the UUIDs by which the boot finds them.
 6. Write manifest and UKI to the ESP under names that are not booted, compare the UKI's SHA-256, flush.
 7. Give the UKI its name: the slot can be booted from here on.
@@ -28,6 +29,7 @@ from sealwave.images.agent.errors import Code, Refused
 from sealwave.images.agent.fetch import CHUNK, Source
 from sealwave.images.agent.platform import Part, Platform
 from sealwave.images.agent.release import MANIFEST_LIMIT, Release, read_manifest
+from sealwave.images.agent.reuse import Held, Run, open_held, plan_runs
 from sealwave.images.agent.slots import Slot
 from sealwave.images.agent.verity import BLOCK_SIZE, DataBlocks, VerityError, read_tree
 from sealwave.signing.errors import SigningError
@@ -75,7 +77,8 @@ def write_slot(source: Source, release: Release, *, platform: Platform, slot: Sl
         done = release.verity.size
         progress(done, total)
         root = platform.partition(Part.ROOT, slot)
-        _write_root(source, release, blocks, root, lambda written: progress(done + written, total))
+        held = open_held(platform)
+        _write_root(source, blocks, root, held, lambda written: progress(done + written, total))
         platform.name_slot(slot, release.stored.root_hash)
         _write_entry(source, release, platform.esp, slot)
         progress(total, total)
@@ -101,25 +104,50 @@ def _write_tree(source: Source, release: Release, target: Path) -> DataBlocks:
 
 
 def _write_root(
-    source: Source, release: Release, blocks: DataBlocks, target: Path, written: Callable[[int], None]
+    source: Source, blocks: DataBlocks, target: Path, held: Held | None, written: Callable[[int], None]
 ) -> None:
     descriptor = _open_for_writing(target)
     try:
-        offset = flushed = 0
-        for run in _whole_blocks(source.stream("root.erofs", size=release.root.size)):
-            try:
-                blocks.check_run(offset // BLOCK_SIZE, run)
-            except VerityError as error:
-                raise Refused(Code.CONTENT_MISMATCH, f"root.erofs: {error}") from error
-            _write_all(descriptor, run, offset)
-            offset += len(run)
-            if offset - flushed >= _FLUSH_EVERY:
+        done = flushed = 0
+        for first, run in _verified_runs(source, blocks, held):
+            _write_all(descriptor, run, first * BLOCK_SIZE)
+            done += len(run)
+            if done - flushed >= _FLUSH_EVERY:
                 os.fdatasync(descriptor)
-                flushed = offset
-            written(offset)
+                flushed = done
+            written(done)
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _verified_runs(source: Source, blocks: DataBlocks, held: Held | None) -> Iterator[tuple[int, memoryview]]:
+    """Every block of the root, each once, with the index of the first one of its run."""
+    for run in plan_runs(blocks, None if held is None else held.blocks):
+        if run.source is not None and held is not None:
+            copied = _copied(held, run, blocks)
+            if copied is not None:
+                yield run.first, copied
+                continue
+        at = run.first
+        stream = source.stream("root.erofs", start=run.first * BLOCK_SIZE, size=run.count * BLOCK_SIZE)
+        for piece in _whole_blocks(stream):
+            try:
+                blocks.check_run(at, piece)
+            except VerityError as error:
+                raise Refused(Code.CONTENT_MISMATCH, f"root.erofs: {error}") from error
+            yield at, piece
+            at += len(piece) // BLOCK_SIZE
+
+
+def _copied(held: Held, run: Run, blocks: DataBlocks) -> memoryview | None:
+    """The blocks of a copied run; None when the disk does not give back what was once written to it."""
+    try:
+        copied = memoryview(held.read(run))
+        blocks.check_run(run.first, copied)
+    except (OSError, VerityError):
+        return None
+    return copied if len(copied) == run.count * BLOCK_SIZE else None
 
 
 def _whole_blocks(chunks: Iterator[bytes]) -> Iterator[memoryview]:

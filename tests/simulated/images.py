@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -68,11 +69,23 @@ class FakeImage:
 
 
 def make_image(
-    folder: Path, *, version: str, release: SigningPair, release_number: int = 1, blocks: int = 300, name: str = "node"
+    folder: Path,
+    *,
+    version: str,
+    release: SigningPair,
+    release_number: int = 1,
+    blocks: int = 300,
+    name: str = "node",
+    like: str | None = None,
+    changed: Collection[int] = (),
 ) -> FakeImage:
-    """Write an image folder whose root has `blocks` blocks of 4 KiB; another version has other content."""
+    """Write an image folder whose root has `blocks` blocks of 4 KiB.
+
+    Another version has other content, unless it is `like` an earlier one: then the `changed` blocks alone are its own.
+    """
     folder.mkdir(parents=True)
-    pages = [hashlib.sha256(f"{name} {version} {index}".encode()).digest() * 128 for index in range(blocks)]
+    owners = [version if like is None or index in changed else like for index in range(blocks)]
+    pages = [hashlib.sha256(f"{name} {owner} {at}".encode()).digest() * 128 for at, owner in enumerate(owners)]
     tree = build_tree(pages, uuid=VERITY_UUID)
     contents = {
         "root.erofs": b"".join(pages),

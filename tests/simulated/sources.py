@@ -19,6 +19,7 @@ class FolderSource:
     def __init__(self, folder: Path, faults: Faults) -> None:
         self._folder = folder
         self._faults = faults
+        self.fetched: dict[str, int] = {}  # Bytes by file.
 
     def read(self, name: str, *, limit: int) -> bytes:
         content = self._content(name)
@@ -26,11 +27,12 @@ class FolderSource:
             raise Refused(Code.SOURCE_UNAVAILABLE, f"{name} has more than {limit} bytes")
         return content
 
-    def stream(self, name: str, *, size: int) -> Iterator[bytes]:
-        content = self._content(name)[:size]
-        for start in range(0, len(content), _CHUNK):
+    def stream(self, name: str, *, size: int, start: int = 0) -> Iterator[bytes]:
+        content = self._content(name)[start : start + size]
+        self.fetched[name] = self.fetched.get(name, 0) + len(content)
+        for at in range(0, len(content), _CHUNK):
             time.sleep(self._faults.stage_delay)
-            yield content[start : start + _CHUNK]
+            yield content[at : at + _CHUNK]
         if len(content) < size:
             raise Refused(Code.SOURCE_UNAVAILABLE, f"{name} ended after {len(content)} of {size} bytes")
 

@@ -42,10 +42,11 @@ class Handler(BaseHTTPRequestHandler):
         if self.path != "/images/file":
             self._head(404, [], 0)
             return
-        start = int(self.headers.get("Range", "bytes=0-")[6:-1])
+        wanted = self.headers.get("Range", "")
+        start, end = (int(part) for part in wanted[6:].split("-")) if wanted else (0, len(CONTENT))
         self.server.starts.append(start)
-        partial = start > 0 and self.server.ranges
-        body = CONTENT[start:] if partial else CONTENT
+        partial = bool(wanted) and self.server.ranges
+        body = CONTENT[start : end + 1] if partial else CONTENT
         self._head(206 if partial else 200, [], len(body))
         self.wfile.write(body[: self.server.cut_after])
         self.close_connection = True
@@ -107,6 +108,17 @@ def test_cut_stream_is_resumed(source: HttpsSource, host: Host) -> None:
     host.cut_after = 2_000_000
     assert fetched(source) == CONTENT
     assert host.starts == [0, 2_000_000, 4_000_000]
+
+
+def test_range(source: HttpsSource) -> None:
+    assert b"".join(source.stream("file", start=4096, size=8192)) == CONTENT[4096 : 4096 + 8192]
+
+
+def test_host_without_ranges_serves_a_whole_file(source: HttpsSource, host: Host) -> None:
+    host.ranges = False
+    assert fetched(source) == CONTENT
+    with pytest.raises(Refused, match="does it serve ranges"):
+        list(source.stream("file", start=4096, size=4096))
 
 
 def test_no_more_than_asked(source: HttpsSource) -> None:
