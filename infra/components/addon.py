@@ -10,6 +10,9 @@ from ruamel.yaml import YAML
 PLUGIN = "pulumi-resource-kubernetes"
 """The plugin's executable; Pulumi takes it from PATH, or downloads it where it may."""
 
+_TAKE_OVER = {"pulumi.com/patchForce": "true"}
+"""Lets Pulumi own fields that `sealwave lab up` or kubectl wrote first; else a later version would be a conflict."""
+
 _MANIFESTS = Path(__file__).resolve().parent.parent / "addon"
 
 
@@ -65,7 +68,7 @@ class ClusterAddon(pulumi.ComponentResource):
             pulumi.CustomResource(
                 f"kubernetes:{document['apiVersion']}:{kind}",
                 f"{self._name}-{metadata['name']}-{kind.lower()}",
-                dict(document),
+                {**document, "metadata": {**metadata, "annotations": _TAKE_OVER}},
                 pulumi.ResourceOptions(
                     parent=self,
                     provider=provider,

@@ -1,15 +1,27 @@
 """The whole flow under the real Pulumi CLI, on simulated machines and the real API server."""
 
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from sealwave.infra.cli.__main__ import main
+from sealwave.infra.components import addon
 from sealwave.infra.lab.controlplane import ControlPlane
 from tests.simulated.cluster import workload
 from tests.simulated.fleet import SimulatedFleet
 
 pytestmark = [pytest.mark.tools, pytest.mark.timeout(420)]
+
+# As an older `lab up` has left it.
+ROLE: dict[str, Any] = {
+    "apiVersion": "rbac.authorization.k8s.io/v1",
+    "kind": "ClusterRole",
+    "metadata": {"name": "sealwave-driver"},
+    "rules": [{"apiGroups": [""], "resources": ["nodes"], "verbs": ["get"]}],
+}
 
 
 @pytest.fixture(scope="module")
@@ -31,10 +43,32 @@ def test_a_preview_without_the_addon_plans_from_an_empty_ledger(fleet: Simulated
 
 def test_the_first_up_installs_the_addon_and_touches_no_node(fleet: SimulatedFleet) -> None:
     fleet.want("v1")
+    fleet.plane.cluster.apply([ROLE])
     fleet.stack.up().require()
     assert fleet.boots() == [1, 1, 1]
     assert fleet.cordoned() == []
     assert [node["metadata"].get("annotations", {}).get("sealwave.dev/owner") for node in fleet.nodes()] == [None] * 3
+
+
+def test_a_newer_addon_takes_over_what_another_manager_wrote(fleet: SimulatedFleet, tmp_path: Path) -> None:
+    path = "/apis/rbac.authorization.k8s.io/v1/clusterroles/sealwave-driver"
+    rules = fleet.plane.cluster.get(path)["rules"]
+    fleet.plane.cluster.apply([{**ROLE, "rules": rules}])
+    newer = shutil.copytree(addon._MANIFESTS, tmp_path / "addon")
+    rights = newer / "20-rights.yaml"
+    rights.write_text(rights.read_text().replace("resources: [nodes]", "resources: [nodes, nodes/status]"))
+    program = fleet.stack.program / "__main__.py"
+    text = program.read_text()
+    program.write_text(
+        "import pathlib\nfrom sealwave.infra.components import addon\n"
+        f"addon._MANIFESTS = pathlib.Path({str(newer)!r})\n"
+        + text.replace("addon = ClusterAddon", "installed = ClusterAddon").replace("[addon]", "[installed]")
+    )
+    fleet.stack.up().require()
+    assert fleet.plane.cluster.get(path)["rules"] != rules
+    program.write_text(text)
+    fleet.stack.up().require()
+    assert fleet.plane.cluster.get(path)["rules"] == rules
 
 
 def test_the_second_up_reads_every_node_and_changes_nothing(fleet: SimulatedFleet) -> None:
