@@ -10,10 +10,9 @@ Rules:
 
 from __future__ import annotations
 
-import shutil
 import uuid
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import BinaryIO, Final
 
 from sealwave.images.agent import gpt
@@ -138,22 +137,16 @@ def _write_esp(output: Path, *, size: int, files: dict[str, Path], tools: Sandbo
     needed = sum(path.stat().st_size for path in files.values())
     if needed > size * 9 // 10:
         raise RootTooLarge(size=needed * 10 // 9, slot=size, what="esp")
-    folder = output.parent / (output.name + ".files")
-    shutil.rmtree(folder, ignore_errors=True)
-    try:
-        for path, source in sorted(files.items()):
-            target = folder / path
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source, target)
-        with output.open("wb") as file:
-            file.truncate(size)
-        fat: list[str | Path] = ["mkfs.fat", "-F32", f"-s{cluster_sectors(size)}", "-n", "ESP", "--invariant"]
-        tools.run([*fat, output], write=[output.parent])
-        # One call copies everything; the order of names decides the order of clusters, hence sorted.
-        tops = sorted(folder.iterdir())
-        tools.run(["mcopy", "-s", "-p", "-Q", "-i", output, *tops, "::"], write=[output.parent])
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with output.open("wb") as file:
+        file.truncate(size)
+    fat: list[str | Path] = ["mkfs.fat", "-F32", f"-s{cluster_sectors(size)}", "-n", "ESP", "--invariant"]
+    tools.run([*fat, output], write=[output.parent])
+    # The order of calls decides the order of entries and clusters. A recursive mcopy would take the order in which the
+    # host's file system lists a folder, and that differs between machines.
+    folders = {str(folder) for path in files for folder in PurePosixPath(path).parents if folder.name}
+    tools.run(["mmd", "-i", output, *(f"::{folder}" for folder in sorted(folders))], write=[output.parent])
+    for path, source in sorted(files.items()):
+        tools.run(["mcopy", "-Q", "-i", output, source, f"::{path}"], read=[source], write=[output.parent])
 
 
 def _copy_sparse(source: Path, disk: BinaryIO) -> None:

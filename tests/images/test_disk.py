@@ -1,5 +1,12 @@
 from __future__ import annotations
 
+import hashlib
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,6 +14,7 @@ from hypothesis import strategies as st
 from sealwave.images import disk
 from sealwave.images.agent import gpt
 from sealwave.images.errors import ImageError
+from sealwave.images.sandbox import TOOL_SECONDS, Sandbox
 
 MIB = disk.MIB
 LAYOUT = disk.Layout(esp=64 * MIB, root=32 * MIB, verity=2 * MIB, data=16 * MIB)
@@ -75,3 +83,52 @@ def test_clusters_are_as_large_as_fat32_allows(mib: int, sectors: int) -> None:
 def test_an_esp_too_small_for_fat32_is_refused() -> None:
     with pytest.raises(ImageError, match="34 or more"):
         disk.cluster_sectors(32 * MIB)
+
+
+class _HostTools(Sandbox):
+    """Runs this machine's own programs, where the images' tools are not built."""
+
+    def run(
+        self,
+        arguments: Sequence[str | Path],
+        *,
+        read: Sequence[Path] = (),
+        write: Sequence[Path] = (),
+        environment: Mapping[str, str] | None = None,
+        folder: Path | None = None,
+        privileged: bool = False,
+        stdin: bytes = b"",
+        seconds: float = TOOL_SECONDS,
+    ) -> bytes:
+        variables = {"PATH": f"{os.environ['PATH']}:/usr/sbin", "SOURCE_DATE_EPOCH": str(self.epoch), "TZ": "UTC"}
+        return subprocess.run(
+            [str(argument) for argument in arguments], env=variables, check=True, capture_output=True
+        ).stdout
+
+
+@pytest.mark.skipif(shutil.which("mcopy") is None, reason="this machine has no mtools")
+def test_esp_does_not_hang_on_readdir_order(tmp_path: Path) -> None:
+    """Twelve files in one folder, made and named in two orders: a file system lists them in two orders as well."""
+    names = [f"EFI/Linux/file-{number}.efi" for number in range(12)] + ["EFI/BOOT/BOOTX64.EFI", "loader/loader.conf"]
+    digests = set()
+    for run, order in enumerate((names, names[::-1])):
+        folder = tmp_path / str(run)
+        folder.mkdir()
+        files = {}
+        for name in order:
+            files[name] = folder / name.replace("/", "-")
+            files[name].write_bytes(name.encode() * 100)
+            files[name].chmod(0o644 if run else 0o400)
+        for part in ("root", "verity"):
+            (folder / part).write_bytes(b"\1" * 4096)
+        disk.write(
+            folder / "disk.raw",
+            layout=disk.Layout(esp=34 * MIB, root=MIB, verity=MIB, data=MIB),
+            root_hash=ROOT_HASH,
+            root=folder / "root",
+            verity=folder / "verity",
+            esp_files=files,
+            tools=_HostTools(tmp_path, epoch=1_700_000_000),
+        )
+        digests.add(hashlib.sha256((folder / "disk.raw").read_bytes()).hexdigest())
+    assert len(digests) == 1
