@@ -12,7 +12,7 @@ from types import FrameType
 import click
 
 from sealwave.infra.cli.groups import LazyGroup
-from sealwave.infra.cli.status import EXPECTED, Status, status_of
+from sealwave.infra.cli.status import EXPECTED, Status, sentence_of, status_of
 
 __all__ = ["main", "sealwave"]
 
@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Status.OK
     except EXPECTED as error:
-        return _fail(str(error), status_of(error))
+        return _fail(sentence_of(error), status_of(error))
     except Exception as error:
         if os.environ.get("SEALWAVE_DEBUG"):
             traceback.print_exc()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from enum import IntEnum
 
 from sealwave.images.errors import ImageError, SpecError
@@ -9,7 +10,7 @@ from sealwave.infra.errors import InfraError
 from sealwave.rollout.errors import BadInput, RolloutError
 from sealwave.signing.errors import SigningError
 
-__all__ = ["EXPECTED", "Status", "status_of"]
+__all__ = ["EXPECTED", "Status", "sentence_of", "status_of"]
 
 
 class Status(IntEnum):
@@ -30,6 +31,25 @@ class Status(IntEnum):
 
 # Errors that are raised on purpose and carry a sentence; OSError is the world's own.
 EXPECTED = (SigningError, ImageError, RolloutError, InfraError, OSError)
+
+
+# What to do about what the system says most often.
+REMEDIES = {
+    errno.ENOSPC: "make room there and run it again",
+    errno.EDQUOT: "make room there and run it again",
+    errno.EACCES: "give the right to it, or run this as root",
+    errno.EPERM: "give the right to it, or run this as root",
+    errno.ENOENT: "check the path",
+}
+
+
+def sentence_of(error: Exception) -> str:
+    """The error as one sentence for a person; what the system reports gets its file and what to do."""
+    if not isinstance(error, OSError) or error.strerror is None:
+        return str(error)
+    where = f"{error.filename}: " if error.filename else ""
+    remedy = REMEDIES.get(error.errno or 0, "look at it and try again")
+    return f"{where}{error.strerror}; {remedy}"
 
 
 def status_of(error: Exception) -> Status:

@@ -1,5 +1,6 @@
 """The command line's edge: one sentence, the right status, never a traceback."""
 
+import errno
 from pathlib import Path
 
 import click
@@ -22,6 +23,12 @@ def test_help_names_every_group(capsys: pytest.CaptureFixture[str]) -> None:
     [
         pytest.param(SpecError(Path("a.yaml"), 3, "no such key"), 2, "a.yaml:3: no such key", id="bad spec"),
         pytest.param(PortInUse(1, "a test", None), 1, "port 1 on 127.0.0.1", id="the world"),
+        pytest.param(
+            OSError(errno.ENOSPC, "No space left on device", "/x/disk.raw"),
+            1,
+            "/x/disk.raw: No space left on device; make room there and run it again",
+            id="no space left",
+        ),
         pytest.param(KeyboardInterrupt(), 130, "interrupted", id="Ctrl-C"),
         pytest.param(ZeroDivisionError("oh"), 1, "this is a bug (ZeroDivisionError: oh)", id="our bug"),
         pytest.param(click.UsageError("which?"), 2, "which?", id="usage"),
