@@ -19,6 +19,7 @@ import secrets
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from sealwave.images.agent import fence, slots
@@ -35,7 +36,9 @@ __all__ = ["Agent", "Reply"]
 
 Body = Mapping[str, Any]
 Reply = tuple[int, dict[str, Any]]
-_Action = Callable[[Change, Body], Reply]
+# What a call does once its record is on disk; an effect whose record could not be written is forgotten.
+_Effect = Callable[[], None]
+_Action = Callable[[Change, Body], tuple[Reply, _Effect | None]]
 
 # Seconds between the answer to a call and the reboot that it asked for, so that the answer still leaves the machine.
 _ANSWER_FIRST = 0.3
@@ -59,7 +62,6 @@ class Agent:
         self._memory = MemoryFile(platform.data / "agent")
         self._stager = Stager(platform, self._memory, open_source)
         self._answer_first = answer_first
-        self._leaving = False
         self._operations: dict[str, _Action] = {
             "postStage": self._stage,
             "postActivate": self._activate,
@@ -147,18 +149,19 @@ class Agent:
                 raise Refused(
                     Code.OPERATION_IN_PROGRESS, f"{busy.kind} {busy.id} is in progress; wait for it", operation=busy.id
                 )
-            status, answer = self._operations[operation](change, body)
+            (status, answer), effect = self._operations[operation](change, body)
             change.memory = change.memory.with_answer(key, Answer(request, status, answer))
-        self._begin()
+        if effect is not None:
+            effect()
         return status, answer
 
-    def _stage(self, change: Change, body: Body) -> Reply:
+    def _stage(self, change: Change, body: Body) -> tuple[Reply, _Effect]:
         slot = slots.plan_stage(observe(self._platform, change.memory), body["digest"])
         operation = self._new_operation(change, "stage", body["digest"])
-        self._stager.prepare(operation, slot=slot, source=body["source"])
-        return 202, operation.to_json()
+        begin = partial(self._stager.begin, operation, slot=slot, source=body["source"])
+        return (202, operation.to_json()), begin
 
-    def _activate(self, change: Change, body: Body) -> Reply:
+    def _activate(self, change: Change, body: Body) -> tuple[Reply, None]:
         slot = slots.plan_activate(observe(self._platform, change.memory), body["digest"])
         activation = Activation(body["digest"], slot, armed=False, booted=None)
         change.memory = replace(change.memory, history=replace(change.memory.history, activation=activation))
@@ -166,26 +169,26 @@ class Agent:
         self._platform.set_one_shot(slot)
         history = replace(change.memory.history, activation=replace(activation, armed=True))
         change.memory = replace(change.memory, history=history)
-        return 200, self._status(change)
+        return (200, self._status(change)), None
 
-    def _commit(self, change: Change, body: Body) -> Reply:
+    def _commit(self, change: Change, body: Body) -> tuple[Reply, None]:
         view = observe(self._platform, change.memory)
         late = expired(committed=view.committed, uptime=self._platform.uptime(), window=self._window)
         if slots.plan_commit(view, body["digest"], expired=late):
             self._platform.set_default(view.running)
             change.memory = replace(change.memory, history=replace(change.memory.history, activation=None))
-        return 200, self._status(change)
+        return (200, self._status(change)), None
 
-    def _rollback(self, change: Change, body: Body) -> Reply:
+    def _rollback(self, change: Change, body: Body) -> tuple[Reply, _Effect | None]:
         way = slots.plan_rollback(observe(self._platform, change.memory))
         if way is slots.WayBack.CLEAR:
             self._platform.set_one_shot(None)
             change.memory = replace(change.memory, history=replace(change.memory.history, activation=None))
-            return 200, self._status(change)
+            return (200, self._status(change)), None
         change.memory = replace(change.memory, history=replace(change.memory.history, leaving=Leaving.ROLLBACK))
         return self._leave(change, "rollback")
 
-    def _power(self, change: Change, body: Body) -> Reply:
+    def _power(self, change: Change, body: Body) -> tuple[Reply, _Effect]:
         expected = set(body["remainingPods"])
         left = [pod for pod in self._platform.pods() if pod.uid not in expected]
         if left:
@@ -197,19 +200,14 @@ class Agent:
             )
         return self._leave(change, "reboot")
 
-    def _leave(self, change: Change, kind: str) -> Reply:
+    def _leave(self, change: Change, kind: str) -> tuple[Reply, _Effect]:
         operation = self._new_operation(change, kind, None)
-        self._leaving = True
-        return 202, operation.to_json()
+        return (202, operation.to_json()), self._reboot_soon
 
-    def _begin(self) -> None:
-        """Start what a call decided, now that its record is on disk and before its answer leaves."""
-        self._stager.begin()
-        if self._leaving:
-            self._leaving = False
-            timer = threading.Timer(self._answer_first, self._reboot)
-            timer.daemon = True
-            timer.start()
+    def _reboot_soon(self) -> None:
+        timer = threading.Timer(self._answer_first, self._reboot)
+        timer.daemon = True
+        timer.start()
 
     def _reboot(self) -> None:
         try:

@@ -40,21 +40,16 @@ class Stager:
         self._memory = memory
         self._open_source = open_source
         self._stopping = threading.Event()
-        self._task: _Task | None = None
         self._thread: threading.Thread | None = None
         self._live: Operation | None = None
 
-    def prepare(self, operation: Operation, *, slot: Slot, source: str) -> None:
-        """Note what `begin` is to do; the caller writes the operation's record to disk in between."""
-        self._task = _Task(operation, slot, source)
-
-    def begin(self) -> None:
-        """Start what was prepared, if anything was."""
-        task, self._task = self._task, None
-        if task is not None:
-            self._live = task.operation
-            self._thread = threading.Thread(target=self._run, args=(task,), name="stage", daemon=True)
-            self._thread.start()
+    def begin(self, operation: Operation, *, slot: Slot, source: str) -> None:
+        """Start the staging; the caller has written the operation's record to disk."""
+        self._live = operation
+        self._thread = threading.Thread(
+            target=self._run, args=(_Task(operation, slot, source),), name="stage", daemon=True
+        )
+        self._thread.start()
 
     def live(self, operation: Operation) -> Operation:
         """The record with the progress of this moment, which is not written to disk."""

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from sealwave.images.agent.errors import PlatformFailed
+from sealwave.images.agent.memory import Memory, MemoryFile
 from tests.simulated.client import BareClient
 from tests.simulated.machine import FakeImage, SimulatedMachine, Trust, make_image
 
@@ -51,3 +53,23 @@ def observer(machine: SimulatedMachine, trust: Trust, tmp_path: Path) -> Iterato
     client = BareClient(machine, trust, tmp_path, role="observer")
     yield client
     client.close()
+
+
+@pytest.fixture
+def full_disk(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Memory], bool]], list[Memory]]:
+    """Call it with what the disk has no room for; the list that it gives back holds what was refused."""
+
+    def fill(refuses: Callable[[Memory], bool]) -> list[Memory]:
+        refused: list[Memory] = []
+        write = MemoryFile._write
+
+        def full(file: MemoryFile, memory: Memory) -> None:
+            if refuses(memory):
+                refused.append(memory)
+                raise PlatformFailed("writing state.json", "No space left on device")
+            write(file, memory)
+
+        monkeypatch.setattr(MemoryFile, "_write", full)
+        return refused
+
+    return fill

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ import pytest
 
 from sealwave.images.agent import esp
 from sealwave.images.agent.errors import PlatformFailed
+from sealwave.images.agent.memory import Memory
 from sealwave.images.agent.platform import Part
 from sealwave.images.agent.slots import Slot
 from tests.images.agent.conftest import V2_SOURCE, V3_SOURCE
@@ -265,3 +268,19 @@ def test_one_operation_at_a_time(client: BareClient, machine: SimulatedMachine, 
     assert client.post("/v1/power", action="reboot", remainingPods=[]).code == "operation_in_progress"
     machine.faults.stage_delay = 0
     assert client.wait(started.body["id"])["state"] == "succeeded"
+
+
+def test_power_whose_record_cannot_be_written_never_reboots(
+    client: BareClient,
+    machine: SimulatedMachine,
+    v2: FakeImage,
+    monkeypatch: pytest.MonkeyPatch,
+    full_disk: Callable[[Callable[[Memory], bool]], list[Memory]],
+) -> None:
+    refused = full_disk(lambda memory: memory.running_operation is not None)
+    assert client.post("/v1/power", action="reboot", remainingPods=[]).code == "internal"
+    assert len(refused) == 1
+    monkeypatch.undo()
+    assert client.stage(v2.digest, V2_SOURCE)["state"] == "succeeded"
+    assert not any(isinstance(thread, threading.Timer) for thread in threading.enumerate())
+    assert machine.boots == 1

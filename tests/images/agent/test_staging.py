@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from sealwave.images.agent import esp
+from sealwave.images.agent.memory import Memory
 from sealwave.images.agent.platform import Part
 from sealwave.images.agent.slots import Slot
 from tests.images.agent.conftest import V2_SOURCE, V3_SOURCE
 from tests.simulated.client import BareClient, until
 from tests.simulated.images import SigningPair
 from tests.simulated.machine import FakeImage, SimulatedMachine, Trust, make_image
+
+OTHER_DIGEST = "sha256:" + "e" * 64
 
 
 def test_power_cut_while_staging(client: BareClient, machine: SimulatedMachine, v2: FakeImage) -> None:
@@ -120,3 +124,19 @@ def test_forged_manifest_on_the_esp_is_not_believed(
     status = client.get("/v1/status").body
     assert status["digest"] is None
     assert client.post("/v1/image/commit", digest=v2.digest).code == "signature_untrusted"
+
+
+def test_a_stage_whose_record_failed_is_forgotten(
+    client: BareClient,
+    v2: FakeImage,
+    monkeypatch: pytest.MonkeyPatch,
+    full_disk: Callable[[Callable[[Memory], bool]], list[Memory]],
+) -> None:
+    client.stage(v2.digest, V2_SOURCE)
+    full_disk(lambda memory: memory.running_operation is not None)
+    assert client.post("/v1/image/stage", digest=OTHER_DIGEST, source=V3_SOURCE).code == "internal"
+    monkeypatch.undo()
+    client.fence = 2
+    assert client.post("/v1/image/activate", digest=v2.digest).status == 200
+    assert not any(thread.name == "stage" for thread in threading.enumerate())
+    assert client.get("/v1/status").body["activated"] == v2.digest
