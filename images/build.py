@@ -42,6 +42,7 @@ _TREE_MODULES = (
     "bootside.py",
     "build.py",
     "check.py",
+    "confine.py",
     "configure.py",
     "hoststage.py",
     "ociarchive.py",

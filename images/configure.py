@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from sealwave.images.confine import place_inside
 from sealwave.images.errors import CheckFailed, ToolFailed
 from sealwave.images.hoststage import configure_line, run_stage
 from sealwave.images.lock import Lock
@@ -73,7 +74,7 @@ def configure(spec: NodeImage, lock: Lock, *, tree: Path, store: Store, units: S
 def lay_out(lock: Lock, *, store: Store, folder: Path) -> None:
     """Write the locked files of the user's under the paths that they have beside the spec."""
     for file in lock.files:
-        place = folder / file.name
+        place = place_inside(folder, file.name, what="a file of the lock")
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_bytes(store.read(file.sha256, file.name))
 

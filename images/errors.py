@@ -10,6 +10,7 @@
     |  `- StoreCorrupt     its bytes are not what its name says
     |- ToolFailed          a program inside the tools tree ended with an error
     |- HostLacks           this machine lacks a program or a right that is needed
+    |- OutsideFolder       a name leads out of the folder that it belongs into (`confine`)
     |- NoSpace             the disk is full
     `- CheckFailed         the built tree does not do what the spec or its checks ask for
 

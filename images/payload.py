@@ -10,6 +10,7 @@ from pathlib import Path
 
 import sealwave
 from sealwave.images.agentzip import agent_sources, build_agent
+from sealwave.images.confine import place_inside
 from sealwave.images.errors import SpecError
 from sealwave.images.lock import Lock
 from sealwave.images.ociarchive import oci_archive
@@ -70,7 +71,7 @@ def _image_name(spec: NodeImage, part: GoPart) -> str:
 
 
 def _write(tree: Path, path: str, content: bytes, *, mode: int = 0o644) -> None:
-    place = tree / path.lstrip("/")
+    place = place_inside(tree, path.lstrip("/"), what="a part of the image")
     place.parent.mkdir(parents=True, exist_ok=True)
     place.write_bytes(content)
     place.chmod(mode)

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from sealwave.images.configure import lay_out
+from sealwave.images.confine import OutsideFolder
 from sealwave.images.errors import LockError, LockMismatch
 from sealwave.images.gosource import source_digest
 from sealwave.images.lock import LockedFile, check_lock, dump_lock, kernel_of, load_lock, parse_lock, save_lock
 from sealwave.images.spec import parse_spec
-from sealwave.images.store import hash_file
+from sealwave.images.store import Store, hash_file
 from tests.images.samples import SPEC, lock, package
 
 PLACE = Path("node.lock")
@@ -43,6 +45,28 @@ def test_an_unknown_key_in_a_lock_is_refused() -> None:
     document["host"] = "example.org"
     with pytest.raises(LockError):
         parse_lock(json.dumps(document).encode(), PLACE)
+
+
+@pytest.mark.parametrize(
+    "name", ["/etc/cron.d/x", "../x", "checks/../../x", "..", "a/..", "./a", "", "a\n/../../x"], ids=repr
+)
+def test_a_name_outside_is_refused(tmp_path: Path, name: str) -> None:
+    store = Store(tmp_path / "store")
+    locked = lock(files=(LockedFile(name, store.add_bytes(b"x")),))
+    with pytest.raises(LockError, match=r"at files\.0\.name"):
+        parse_lock(dump_lock(locked), PLACE)
+    if name not in ("", "./a", "a/.."):
+        with pytest.raises(OutsideFolder, match="leads out of the folder"):
+            lay_out(locked, store=store, folder=tmp_path / "folder")
+    assert [path.name for path in tmp_path.iterdir()] == ["store"]
+
+
+@pytest.mark.parametrize("name", ["checks/test_node.py", "a.b/..c", ".hidden", "with space"])
+def test_a_name_inside_is_laid_out(tmp_path: Path, name: str) -> None:
+    store = Store(tmp_path / "store")
+    locked = lock(files=(LockedFile(name, store.add_bytes(b"x")),))
+    lay_out(parse_lock(dump_lock(locked), PLACE), store=store, folder=tmp_path / "folder")
+    assert (tmp_path / "folder" / name).read_bytes() == b"x"
 
 
 def test_a_lock_that_is_not_there_is_refused(tmp_path: Path) -> None:

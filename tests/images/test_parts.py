@@ -14,13 +14,15 @@ import pytest
 
 from sealwave.images import gobuild
 from sealwave.images.agentzip import agent_sources, zip_files
-from sealwave.images.errors import LockError
+from sealwave.images.confine import OutsideFolder
+from sealwave.images.errors import LockError, SpecError
 from sealwave.images.gobuild import build_part, part_key
 from sealwave.images.gosource import source_digest
 from sealwave.images.ociarchive import oci_archive
-from sealwave.images.payload import HOUSE, copy_units, own_units
-from sealwave.images.spec import GoPart
+from sealwave.images.payload import HOUSE, _write, copy_units, own_units
+from sealwave.images.spec import GoPart, parse_spec
 from sealwave.images.store import Store
+from tests.images.samples import SPEC
 
 
 def test_an_oci_archive_is_whole_and_always_the_same() -> None:
@@ -70,6 +72,29 @@ def test_the_agent_ships_with_what_it_needs_and_no_more() -> None:
     images = {name.split("/")[2] for name in names if name.startswith("sealwave/images/")}
     assert images <= {"__init__.py", "errors.py", "manifest.py", "agent", "schema"}
     assert not any("units" in name or "__pycache__" in name for name in names)
+
+
+@pytest.mark.parametrize("path", ["/../../etc/x", "/usr/../../x", "/..", "/var/run/x"])
+def test_a_destination_outside_the_tree(tmp_path: Path, path: str) -> None:
+    tree = tmp_path / "tree"
+    (tree / "var").mkdir(parents=True)
+    (tree / "var/run").symlink_to(tmp_path / "host")
+    with pytest.raises(OutsideFolder, match="leads out of the folder"):
+        _write(tree, path, b"")
+    if ".." in path:
+        text = SPEC + (
+            "goParts:\n- {name: pause, source: go, package: example.org/pause,"
+            f" toolchain: go1.26.8, destination: {path}}}\n"
+        )
+        with pytest.raises(SpecError, match=r"goParts\.0\.destination"):
+            parse_spec(text.encode(), Path("node.yaml"))
+    assert [path.name for path in tmp_path.iterdir()] == ["tree"]
+
+
+def test_a_part_is_written_into_the_tree(tmp_path: Path) -> None:
+    (tmp_path / "bin").symlink_to("usr/bin")
+    _write(tmp_path, "/bin/..data/x", b"1", mode=0o755)
+    assert (tmp_path / "usr/bin/..data/x").read_bytes() == b"1"
 
 
 def test_an_archive_does_not_depend_on_order_or_time() -> None:
