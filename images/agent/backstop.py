@@ -3,7 +3,7 @@
 Rules:
 1. This runs as a process of its own, so that an agent that hangs or does not start cannot keep a bad image running.
 2. Whether the running image is committed is asked of the firmware's variables, never of a file.
-3. A memory that cannot be read or written costs the reason of the reboot, and never the reboot.
+3. A memory that cannot be read, written or locked costs the reason of the reboot, and never the reboot.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ __all__ = ["keep_watch", "leave_if_overdue", "seconds_left"]
 _log = logging.getLogger(__name__)
 # Seconds between looks at the firmware's variable: a commit ends the watch this late, which harms nobody.
 _LOOK_EVERY = 15.0
+# Seconds that an agent may take for a change; one that holds the lock for longer hangs.
+_LOCK_PATIENCE = 60.0
 # Seconds; longer than `reboot` waits before it resets the machine.
 _AFTER_REBOOT = 600.0
 
@@ -35,13 +37,14 @@ def seconds_left(platform: Platform, *, window: int) -> float | None:
     return max(0.0, window - platform.uptime())
 
 
-def leave_if_overdue(platform: Platform, memory: MemoryFile, *, window: int) -> bool:
+def leave_if_overdue(platform: Platform, memory: MemoryFile, *, window: int, patience: float = _LOCK_PATIENCE) -> bool:
     """Reboot into the committed slot if the window has ended; True when it did.
 
-    Under the same lock as a commit, so that a commit which was answered 200 is never followed by a reboot.
+    Under the same lock as a commit, so that a commit which was answered 200 is never followed by a reboot, unless
+    whoever holds it does not let go of it within `patience` (seconds).
     """
     try:
-        with memory.change() as change:
+        with memory.change(patience=patience) as change:
             if not _overdue(platform, window):
                 return False
             recognise(change, platform)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -28,6 +29,8 @@ __all__ = ["Answer", "Change", "Memory", "MemoryFile", "Operation", "OperationSt
 # Records kept of each kind; a rollout makes three operations and five answers per machine.
 OPERATIONS_KEPT = 32
 ANSWERS_KEPT = 64
+# Seconds between looks at a lock that another process holds.
+_LOOK_AGAIN = 0.1
 
 
 class OperationState(Enum):
@@ -126,17 +129,35 @@ class MemoryFile:
             raise PlatformFailed(f"reading {self._path}", "its content is spoiled") from error
 
     @contextmanager
-    def change(self) -> Iterator[Change]:
-        """Read under the lock; what is assigned to `.memory` is on disk when the block is left without an error."""
+    def change(self, *, patience: float | None = None) -> Iterator[Change]:
+        """Read under the lock; what is assigned to `.memory` is on disk when the block is left without an error.
+
+        Raises PlatformFailed when the lock is not free within `patience` (seconds; None waits for ever).
+        """
         make_private_folder(self._folder)
         descriptor = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE_FILE)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            self._lock(descriptor, patience)
             change = Change(self)
             yield change
             change.save()
         finally:
             os.close(descriptor)
+
+    def _lock(self, descriptor: int, patience: float | None) -> None:
+        if patience is None:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            return
+        end = time.monotonic() + patience
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError as error:
+                if time.monotonic() >= end:
+                    reason = f"another process has held it for {patience:g} s"
+                    raise PlatformFailed(f"locking {self._path}", reason) from error
+            time.sleep(_LOOK_AGAIN)
 
     def _write(self, memory: Memory) -> None:
         try:

@@ -74,6 +74,13 @@ def test_spoiled_memory_does_not_save_the_image(node: Machine) -> None:
     assert node.reboots == 1
 
 
+def test_a_held_lock_does_not_save_the_image(node: Machine) -> None:
+    node.age(600)
+    with memory(node).change():
+        assert leave_if_overdue(node, memory(node), window=600, patience=0.2)
+    assert node.reboots == 1
+
+
 def test_watch_ends_with_the_commit(node: Machine) -> None:
     naps: list[float] = []
 
