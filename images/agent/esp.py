@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from sealwave.images.agent.errors import PlatformFailed
 from sealwave.images.agent.release import read_manifest
 from sealwave.images.agent.slots import Slot, StoredImage
 from sealwave.signing.errors import SigningError
@@ -19,6 +20,7 @@ from sealwave.signing.files import sync_folder
 
 __all__ = [
     "entry_path",
+    "list_entries",
     "publish_entry",
     "read_image",
     "remove_slot",
@@ -34,6 +36,16 @@ _MANIFEST_LIMIT = 1024 * 1024
 def entry_path(esp: Path, slot: Slot) -> Path:
     """Where the boot loader finds the slot's UKI."""
     return esp / "EFI" / "Linux" / slot.entry
+
+
+def list_entries(esp: Path) -> frozenset[Slot]:
+    """The slots that have a boot entry; raises PlatformFailed when that cannot be seen, as when nothing is mounted."""
+    folder = esp / "EFI" / "Linux"
+    try:
+        names = {entry.name.lower() for entry in folder.iterdir()}
+    except OSError as error:
+        raise PlatformFailed("listing the boot entries", str(error)) from error
+    return frozenset(slot for slot in Slot if slot.entry in names)
 
 
 def temporary_entry(esp: Path, slot: Slot) -> Path:

@@ -101,13 +101,19 @@ class LinuxPlatform:
         return self._variables.read("SecureBoot", vendor=SECURITY) == b"\1"
 
     def boot_choice(self) -> BootChoice:
-        """See Platform; names of entries that are not ours count as absent, as the boot loader takes them."""
+        """See Platform; names of entries that are not ours count as absent, as the boot loader takes them.
+
+        What cannot be asked is an error: an absent answer would make a committed machine leave its image.
+        """
+        if self._variables.read("LoaderInfo", vendor=LOADER) is None:
+            # The boot loader sets it at each boot, so without it the variables as a whole are not there.
+            raise PlatformFailed("reading the boot loader's variables", "LoaderInfo is not there")
         entries = {slot.entry: slot for slot in Slot}
         default = entries.get(self._variables.read_text(_DEFAULT, vendor=LOADER) or "")
         if default is None:
             # Firmware that lost its variables: the boot loader takes loader.conf's entry, or the other without that.
-            there = esp.entry_path(self.esp, _FACTORY_DEFAULT).exists()
-            default = _FACTORY_DEFAULT if there else _FACTORY_DEFAULT.other
+            there = esp.list_entries(self.esp)
+            default = _FACTORY_DEFAULT if _FACTORY_DEFAULT in there else _FACTORY_DEFAULT.other
         one_shot = entries.get(self._variables.read_text(_ONE_SHOT, vendor=LOADER) or "")
         return BootChoice(default, one_shot)
 

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from sealwave.images.agent import __main__ as command_line
-from sealwave.images.agent import efivars, inspection, kubelet
+from sealwave.images.agent import efivars, esp, inspection, kubelet, layout
 from sealwave.images.agent.config import parse_config
 from sealwave.images.agent.containers import read_pods
 from sealwave.images.agent.devmapper import VerityTable, parse_table
-from sealwave.images.agent.platform import Pod
+from sealwave.images.agent.errors import PlatformFailed
+from sealwave.images.agent.linux import LinuxPlatform
+from sealwave.images.agent.platform import BootChoice, Pod
 from sealwave.images.agent.prepare import clean_data, image_settings, write_run_files
-from sealwave.images.agent.slots import StoredImage
+from sealwave.images.agent.slots import Slot, StoredImage
 from tests.images.agent.test_config import document
 
 HASH = "ab" * 32
@@ -142,6 +145,43 @@ def test_firmware_variables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     variables.delete("LoaderEntryOneShot", vendor=efivars.LOADER)
     variables.delete("LoaderEntryOneShot", vendor=efivars.LOADER)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LinuxPlatform:
+    """A machine as it left the factory: both folders are mounted, and no default was ever set."""
+    monkeypatch.setattr(efivars, "_make_mutable", lambda path: None)
+    monkeypatch.setattr(layout, "EFI_VARIABLES", tmp_path / "efivars")
+    monkeypatch.setattr(LinuxPlatform, "esp", tmp_path / "esp")
+    (tmp_path / "efivars").mkdir()
+    (tmp_path / "esp" / "EFI" / "Linux").mkdir(parents=True)
+    (tmp_path / "esp" / "EFI" / "Linux" / "sealwave-a.efi").touch()
+    efivars.EfiVariables(tmp_path / "efivars").write_text("LoaderInfo", "systemd-boot 257", vendor=efivars.LOADER)
+    return LinuxPlatform()
+
+
+def test_boot_choice(node: LinuxPlatform) -> None:
+    assert node.boot_choice() == BootChoice(Slot.A, None)
+    node.set_one_shot(Slot.B)
+    assert node.boot_choice() == BootChoice(Slot.A, Slot.B)
+    esp.remove_slot(node.esp, Slot.A)
+    assert node.boot_choice().default is Slot.B
+    node.set_default(Slot.A)
+    assert node.boot_choice().default is Slot.A
+
+
+def test_boot_choice_needs_a_readable_esp(node: LinuxPlatform) -> None:
+    shutil.rmtree(node.esp / "EFI")
+    with pytest.raises(PlatformFailed, match="listing the boot entries"):
+        node.boot_choice()
+    node.set_default(Slot.B)
+    assert node.boot_choice().default is Slot.B
+
+
+def test_boot_choice_needs_efivarfs(node: LinuxPlatform, tmp_path: Path) -> None:
+    shutil.rmtree(tmp_path / "efivars")
+    with pytest.raises(PlatformFailed, match="LoaderInfo is not there"):
+        node.boot_choice()
 
 
 def test_data_is_cleaned_for_another_image(tmp_path: Path) -> None:
