@@ -36,10 +36,14 @@ class Handler(BaseHTTPRequestHandler):
     server: Host
 
     def do_GET(self) -> None:
+        if self.path == "/images/busy" and not self.server.starts:
+            self.server.starts.append(0)
+            self._head(503, [("Retry-After", "31536000")], 0)
+            return
         if self.path == "/images/elsewhere":
             self._head(302, [("Location", "https://127.0.0.1:1/other")], 0)
             return
-        if self.path != "/images/file":
+        if self.path not in ("/images/file", "/images/busy"):
             self._head(404, [], 0)
             return
         wanted = self.headers.get("Range", "")
@@ -133,6 +137,32 @@ def test_given_up(name: str, cut_after: int, ranges: bool, source: HttpsSource, 
     with pytest.raises(Refused) as refusal:
         fetched(source)
     assert refusal.value.problem.code is Code.SOURCE_UNAVAILABLE
+
+
+def test_retry_after_is_not_obeyed(source: HttpsSource) -> None:
+    assert source.read("busy", limit=len(CONTENT)) == CONTENT
+
+
+class Clock:
+    """Every look at it takes this many seconds."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._now = 0.0
+
+    def __call__(self) -> float:
+        self._now += self._seconds
+        return self._now
+
+
+@pytest.mark.parametrize("cut_after", [None, 1], ids=["one answer", "a byte per answer"])
+def test_a_drip_is_given_up(cut_after: int | None, host: Host, authority: Path) -> None:
+    host.cut_after = cut_after
+    address = f"https://127.0.0.1:{host.server_port}/images"
+    source = HttpsSource(address, authority=authority, clock=Clock(59.0))
+    with pytest.raises(Refused, match=r"brought \d+ bytes in \d+ s"):
+        fetched(source)
+    source.close()
 
 
 def test_short_file(source: HttpsSource) -> None:
