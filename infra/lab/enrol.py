@@ -108,13 +108,20 @@ def application(enrolments: Enrolments, authority: Authority) -> web.Application
 
 
 def _parts(body: bytes) -> tuple[str, str, bytes]:
-    document = json.loads(body)
+    """Machine, secret and request of a body that anybody may have sent; raises ValueError for any other."""
+    try:
+        document = json.loads(body)
+    except RecursionError as error:
+        raise ValueError("the body is nested too deeply") from error
     if not isinstance(document, dict):
         raise ValueError("the body is not a JSON object")
     values = [document.get(name) for name in ("machine", "secret", "csr")]
     machine, secret, csr = values
     if not (isinstance(machine, str) and isinstance(secret, str) and isinstance(csr, str)):
         raise ValueError("machine, secret and csr must be strings")
+    # JSON can spell half a character, which has no bytes: the encoder's UnicodeEncodeError is a ValueError.
+    for text in (machine, secret):
+        text.encode()
     return machine, secret, csr.encode()
 
 

@@ -84,6 +84,23 @@ def test_malformed_requests_are_refused(url: str, pki: Pki, body: object) -> Non
     assert answer.json()["code"] == "bad_request"
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(b"[" * 15_000, id="nested too deeply"),
+        pytest.param(b'{"machine": "node-1", "secret": "\\ud800", "csr": "y"}', id="half a character as secret"),
+        pytest.param(b'{"machine": "\\udfff", "secret": "x", "csr": "y"}', id="half a character as name"),
+        pytest.param(b'{"machine": "node-1", "secret": "x", "csr": "\\ud800"}', id="half a character as request"),
+        pytest.param(b"\xff\xfe", id="no text"),
+        pytest.param(b"", id="nothing"),
+    ],
+)
+def test_hostile_bodies_get_400(url: str, pki: Pki, body: bytes) -> None:
+    answer = requests.post(url, data=body, verify=str(pki.certificate("web-ca")), timeout=10)
+    assert answer.status_code == 400
+    assert answer.json()["code"] == "bad_request"
+
+
 def test_the_request_must_name_the_invited_machine(url: str, pki: Pki, enrolments: enrol.Enrolments) -> None:
     secret = enrolments.invite("node-1")
     csr = make_request("node-2").certificate.decode()
