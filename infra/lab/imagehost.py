@@ -6,7 +6,7 @@ release files are ever linked into its folder.
 
 from __future__ import annotations
 
-import contextlib
+import errno
 import os
 import shutil
 from pathlib import Path
@@ -37,6 +37,7 @@ def publish(image: Path, *, digest: str, folder: Path) -> str:
     """Put a built image's release files under their digest; returns the path below the host's address.
 
     Files are hard links where the file system allows it, so that a later build of the same name changes nothing here.
+    Raises OSError when the host's folder cannot be written; then nothing is served under the digest.
     """
     name = folder_of(digest)
     target = folder / name
@@ -51,8 +52,12 @@ def publish(image: Path, *, digest: str, folder: Path) -> str:
         except OSError:
             shutil.copyfile(image / file, temporary / file)
     # Another process that published the same digest has published the same bytes.
-    with contextlib.suppress(OSError):
+    try:
         temporary.rename(target)
-    shutil.rmtree(temporary, ignore_errors=True)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
     sync_folder(folder)
     return name
