@@ -69,8 +69,17 @@ def _fetch(session: requests.Session, package: Package, mirrors: Mirrors, store:
 def _transfer(session: requests.Session, address: str, package: Package, store: Store) -> None:
     with session.get(address, stream=True, timeout=TIMEOUT_SECONDS) as response:
         response.raise_for_status()
-        store.add_stream(_body(response), wanted=package.sha256, used_for=f"{package.name} {package.version}")
+        store.add_stream(_body(response, package), wanted=package.sha256, used_for=f"{package.name} {package.version}")
 
 
-def _body(response: requests.Response) -> Iterator[bytes]:
-    yield from response.iter_content(_CHUNK)
+def _body(response: requests.Response, package: Package) -> Iterator[bytes]:
+    """The bytes of an answer, no more of them than the index promised: a mirror must not fill the disk."""
+    left = package.size
+    for chunk in response.iter_content(_CHUNK):
+        left -= len(chunk)
+        if left < 0:
+            raise LockError(
+                f"the mirror delivered more than the {package.size} bytes that its signed index says "
+                f"{package.name} {package.version} has; try again or use another mirror"
+            )
+        yield chunk

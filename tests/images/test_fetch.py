@@ -64,9 +64,17 @@ def test_a_version_that_vanished_is_one_sentence(tmp_path: Path, mirror: Mirrors
 
 
 def test_other_bytes_than_the_index_promised_are_refused(tmp_path: Path, mirror: Mirrors) -> None:
-    wrong = replace(package("a", path="pool/a"), sha256="0" * 64)
+    wrong = replace(package("a", path="pool/a"), sha256="0" * 64, size=100)
     with pytest.raises(LockError, match="its signed index says 0000"):
         fetch.fetch_packages([wrong], mirrors=mirror, store=Store(tmp_path))
+    assert not list((tmp_path / "sha256").iterdir())
+
+
+def test_more_bytes_than_the_lock_says(tmp_path: Path, mirror: Mirrors) -> None:
+    small = replace(package("a", path="pool/a"), size=99)
+    with pytest.raises(LockError, match=r"more than the 99 bytes that its signed index says a 1\.0-1 has"):
+        fetch.fetch_packages([small], mirrors=mirror, store=Store(tmp_path))
+    assert len(_Mirror.asked) == 1
     assert not list((tmp_path / "sha256").iterdir())
 
 
