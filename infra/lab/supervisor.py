@@ -38,10 +38,10 @@ from sealwave.infra.lab.pki import GUEST_VIEW_OF_HOST, Pki
 from sealwave.infra.lab.state import LabFolder, LabState, read_state
 from sealwave.infra.lab.web import Service, WebServices
 from sealwave.signing.errors import SigningError
-from sealwave.signing.files import PRIVATE_FILE, make_private_folder, write_atomic
+from sealwave.signing.files import PRIVATE_FILE, make_private_folder, sync_folder, write_atomic
 from sealwave.signing.keys import LabKeys
 
-__all__ = ["ADDON", "STAY", "Supervisor", "hold_lock", "main"]
+__all__ = ["ADDON", "STAY", "Supervisor", "hold_lock", "keep_disk", "main"]
 
 ADDON = Path(__file__).resolve().parent.parent / "addon"
 # The word on the lifeline that lets the lab outlive the one who started it.
@@ -71,6 +71,28 @@ def hold_lock(folder: LabFolder) -> Iterator[None]:
         held.write(f"{os.getpid()}\n")
         held.flush()
         yield
+
+
+def keep_disk(disk: Path, base: Path) -> None:
+    """Make `base` a second name of this disk, or a copy where the file system forbids that; once there, it stays.
+
+    A copy gets its name when it is whole and on the disk: an interrupted one is made anew. Raises OSError.
+    """
+    if base.exists():
+        return
+    with contextlib.suppress(OSError):
+        os.link(disk, base)
+        return
+    part = base.with_name(f".{base.name}.part")
+    try:
+        with disk.open("rb") as source, part.open("wb") as target:
+            shutil.copyfileobj(source, target)
+            target.flush()
+            os.fsync(target.fileno())
+        part.replace(base)
+    finally:
+        part.unlink(missing_ok=True)
+    sync_folder(base.parent)
 
 
 class Supervisor:
@@ -160,11 +182,7 @@ class Supervisor:
         """The disk under the overlays, under a name of its own: a later build must not change it beneath them."""
         make_private_folder(self._folder.bases)
         base = self._folder.bases / self._state.base
-        if not base.exists():
-            try:
-                os.link(self._state.disk, base)
-            except OSError:
-                shutil.copyfile(self._state.disk, base)
+        keep_disk(self._state.disk, base)
         return base
 
     def _write_credentials(self, pki: Pki) -> None:
