@@ -60,11 +60,6 @@ def fetch_release(source: Source, *, digest: str, key: bytes, platform: Platform
         raise Refused(Code.CONTENT_MISMATCH, f"{digest}: its manifest is not understood ({error})") from error
     if release.arch != ARCHITECTURE:
         raise Refused(Code.CONTENT_MISMATCH, f"the image is for {release.arch} and this machine is {ARCHITECTURE}")
-    if release.stored.root_hash == platform.running().root_hash:
-        # The boot finds a slot by its root hash: with the same one in both it may take either.
-        raise Refused(
-            Code.CONTENT_MISMATCH, "its root is the one that runs, under another manifest; release it with another root"
-        )
     for part, size in ((Part.ROOT, release.root.size), (Part.VERITY, release.verity.size)):
         capacity = platform.capacity(part, slot)
         if size > capacity:

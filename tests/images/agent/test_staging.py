@@ -102,32 +102,6 @@ def test_image_of_another_key(tmp_path: Path, trust: Trust, v1: FakeImage) -> No
     assert failed["problem"]["code"] == "signature_untrusted"
 
 
-def test_the_running_root_under_another_digest_is_refused(tmp_path: Path, trust: Trust, v1: FakeImage) -> None:
-    twin = make_image(tmp_path / "twin", version="1", like="1", release=trust.release, release_number=7)
-    assert (twin.root_hash, twin.digest != v1.digest) == (v1.root_hash, True)
-    sources = {V2_SOURCE: twin.folder}
-    with SimulatedMachine("node-9", tmp_path / "node-9", trust=trust, image=v1, sources=sources) as machine:
-        client = BareClient(machine, trust, tmp_path)
-        failed = client.stage(twin.digest, V2_SOURCE)
-        client.close()
-        assert failed["problem"]["code"] == "content_mismatch"
-        assert "same root" in failed["problem"]["detail"]
-        assert machine.platform.partition(Part.ROOT, Slot.B).read_bytes().count(0) == 8 * 1024 * 1024
-
-
-def test_the_running_root_under_another_digest_is_refused(tmp_path: Path, trust: Trust, v1: FakeImage) -> None:
-    twin = make_image(tmp_path / "twin", version="1", release=trust.release, release_number=7)
-    assert twin.digest != v1.digest
-    assert twin.root_hash == v1.root_hash
-    with SimulatedMachine(
-        "node-9", tmp_path / "node-9", trust=trust, image=v1, sources={V2_SOURCE: twin.folder}
-    ) as machine:
-        client = BareClient(machine, trust, tmp_path)
-        failed = client.stage(twin.digest, V2_SOURCE)
-        client.close()
-    assert failed["problem"]["code"] == "content_mismatch"
-
-
 def test_image_too_large(tmp_path: Path, trust: Trust, v1: FakeImage) -> None:
     large = make_image(tmp_path / "large", version="L", release=trust.release, blocks=2049)
     sources = {V2_SOURCE: large.folder}
