@@ -3,7 +3,7 @@
 Rules:
 1. The slot that runs is never written, and neither is the default of later boots: it is the way back.
 2. A digest and a root hash lie in one slot at most: two slots with one root would have equal partition UUIDs, and a
-   boot could open either.
+   boot could open either. Before the manifest is fetched only the digest is known, so `stage.py` sees to the root.
 3. Only an image that is `ready` can be activated; only the image that runs can be committed.
 4. Committed means that the running slot is the firmware's default. There is no second record of it that could differ.
 """
@@ -24,7 +24,6 @@ __all__ = [
     "StoredImage",
     "View",
     "WayBack",
-    "check_offered",
     "plan_activate",
     "plan_commit",
     "plan_rollback",
@@ -141,14 +140,6 @@ def plan_stage(view: View, digest: str) -> Slot:
             Code.NOT_COMMITTED, f"slot {view.default.value} is the way back until the running image is committed"
         )
     return view.running.other
-
-
-def check_offered(offered: StoredImage, *, running_root: str) -> None:
-    """Refuse an image whose root is the one that runs, under another digest (rule 2)."""
-    if offered.root_hash == running_root:
-        raise Refused(
-            Code.CONTENT_MISMATCH, f"{offered.digest} has the same root as what runs; build a release that differs"
-        )
 
 
 def plan_activate(view: View, digest: str) -> Slot:

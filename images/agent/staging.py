@@ -13,7 +13,7 @@ from sealwave.images.agent.errors import AgentError, Code, Problem, Refused
 from sealwave.images.agent.fetch import Source
 from sealwave.images.agent.memory import MemoryFile, Operation, OperationState
 from sealwave.images.agent.platform import Platform
-from sealwave.images.agent.slots import Slot, check_offered
+from sealwave.images.agent.slots import Slot
 from sealwave.images.agent.stage import disk_errors, fetch_release, write_slot
 
 __all__ = ["Stager"]
@@ -84,7 +84,6 @@ class Stager:
         assert digest is not None
         with closing(self._open_source(task.source)) as source:
             release = fetch_release(source, digest=digest, key=platform.release_key, platform=platform, slot=task.slot)
-            check_offered(release.stored, running_root=platform.running().root_hash)
             with self._memory.change() as change, disk_errors():
                 # The firmware must not be told to boot a slot that is about to lose its content.
                 if platform.boot_choice().one_shot is not None:
