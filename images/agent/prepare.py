@@ -1,8 +1,10 @@
 """What has to be so before containerd and the kubelet start; it may be run again at any time.
 
 1. The configuration is verified; without it nothing below happens, and an activated image then loses its window.
-2. The boot is recognised and recorded, before anything can reboot again.
-3. When another image runs than before, what is not on its keep list goes from the data partition.
+2. When another image runs than before, what is not on its keep list goes from the data partition; what containers left
+   goes too when the partition is full. This is first, because everything after it needs room.
+3. The boot is recognised and recorded, before anything can reboot again. A record that cannot be read or written does
+   not keep the machine from its work, because the other slot would meet the same record.
 4. Configuration of the kubelet, of CNI and of the agent's own connections is written to memory.
 """
 
@@ -10,6 +12,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import shutil
 import socket
 from collections.abc import Mapping
@@ -25,9 +28,12 @@ from sealwave.images.agent.memory import MemoryFile
 from sealwave.images.agent.platform import Platform
 from sealwave.signing.files import PRIVATE_FILE, make_private_folder, write_atomic
 
-__all__ = ["clean_data", "image_settings", "load_config", "prepare", "write_run_files"]
+__all__ = ["clean_data", "image_settings", "load_config", "prepare", "record_boot", "write_run_files"]
 
 _log = logging.getLogger(__name__)
+
+# Bytes on the data partition with which the agent can write its records and the kubelet its certificates.
+_LEAST_ROOM = 16 * 1024 * 1024
 
 
 def load_config(disk: Path = layout.CONFIG_DISK, *, trust: Path = layout.TRUST) -> MachineConfig:
@@ -44,22 +50,34 @@ def load_config(disk: Path = layout.CONFIG_DISK, *, trust: Path = layout.TRUST) 
 def prepare(platform: Platform) -> None:
     """Run the steps; raises AgentError."""
     config = load_config()
-    memory = MemoryFile(platform.data / "agent")
-    with memory.change() as change:
-        recognise(change, platform)
-        reason = change.memory.history.boot
-    _log.info("machine %s, boot %s", config.machine, "unknown" if reason is None else reason.reason.value)
     running = platform.running()
     image = esp.read_image(platform.esp, running.slot, key=platform.release_key)
-    clean_data(platform.data, root_hash=running.root_hash, keep=() if image is None else image.keep)
+    # The manifest is found by the slot's name: one for another root says nothing of what this image keeps.
+    keep = image.keep if image is not None and image.root_hash == running.root_hash else None
+    clean_data(platform.data, root_hash=running.root_hash, keep=keep)
+    _log.info("machine %s, boot %s", config.machine, record_boot(platform))
     make_private_folder(Path(kubelet.KUBELET_PKI))
     write_run_files(config, image_settings(layout.IMAGE_KUBELET_SETTINGS))
     socket.sethostname(config.machine)
 
 
-def clean_data(data: Path, *, root_hash: str, keep: tuple[str, ...]) -> None:
+def record_boot(platform: Platform) -> str:
+    """Recognise the boot; the reason in words for the log, "unknown" when it cannot be recorded."""
+    try:
+        with MemoryFile(platform.data / "agent").change() as change:
+            recognise(change, platform)
+            boot = change.memory.history.boot
+    except (PlatformFailed, OSError) as error:
+        _log.error("the boot is not recorded: %s", error)
+        return "unknown"
+    return "unknown" if boot is None else boot.reason.value
+
+
+def clean_data(data: Path, *, root_hash: str, keep: tuple[str, ...] | None) -> None:
     """Empty the data partition of what the image does not keep, if another image was here before.
 
+    Without a keep list (None: no signed manifest is for this root) the container runtime's part goes and nothing else,
+    and the work is repeated at the next boot. It goes from a full partition too: it can be made again.
     The note of which image was here is changed last: a cut in between repeats the work.
     """
     note = data / "agent" / "image.json"
@@ -67,10 +85,13 @@ def clean_data(data: Path, *, root_hash: str, keep: tuple[str, ...]) -> None:
         previous = json.loads(note.read_bytes())["rootHash"]
     except (OSError, ValueError, KeyError, TypeError):
         previous = None
-    if previous == root_hash:
-        return
-    kept = kept_names(keep) | {"lost+found"}
     try:
+        if previous == root_hash or keep is None:
+            if previous != root_hash or _room(data) < _LEAST_ROOM:
+                _log.info("the container runtime's data is removed, and is made again")
+                shutil.rmtree(data / layout.RUNTIME, ignore_errors=True)
+            return
+        kept = kept_names(keep) | {"lost+found"}
         for entry in data.iterdir():
             if entry.name not in kept:
                 _log.info("%s does not belong to this image and is removed", entry)
@@ -79,6 +100,12 @@ def clean_data(data: Path, *, root_hash: str, keep: tuple[str, ...]) -> None:
         write_atomic(note, json.dumps({"rootHash": root_hash}).encode(), mode=PRIVATE_FILE)
     except OSError as error:
         raise PlatformFailed("cleaning the data partition", str(error)) from error
+
+
+def _room(data: Path) -> int:
+    """Bytes that the machine's own services may still write."""
+    found = os.statvfs(data)
+    return found.f_bfree * found.f_frsize
 
 
 def _remove(entry: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from sealwave.images.agent import __main__ as command_line
-from sealwave.images.agent import efivars, esp, inspection, kubelet, layout
+from sealwave.images.agent import efivars, esp, inspection, kubelet, layout, prepare
 from sealwave.images.agent.config import parse_config
 from sealwave.images.agent.containers import read_pods
 from sealwave.images.agent.devmapper import VerityTable, parse_table
@@ -195,6 +195,24 @@ def test_data_is_cleaned_for_another_image(tmp_path: Path) -> None:
     assert (tmp_path / "runtime").exists()
     clean_data(tmp_path, root_hash="0" * 64, keep=())
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["agent", "identity", "lost+found"]
+
+
+def test_without_its_manifest_only_the_runtime_goes(tmp_path: Path) -> None:
+    for name in ("identity", "agent", "audit", "runtime/x", "notes"):
+        (tmp_path / name).mkdir(parents=True)
+    clean_data(tmp_path, root_hash=HASH, keep=None)
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["agent", "audit", "identity", "notes"]
+    clean_data(tmp_path, root_hash=HASH, keep=IMAGE.keep)
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["agent", "audit", "identity"]
+
+
+def test_prepare_frees_a_full_data_partition(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clean_data(tmp_path, root_hash=HASH, keep=IMAGE.keep)
+    for name in ("audit", "runtime/x"):
+        (tmp_path / name).mkdir(parents=True)
+    monkeypatch.setattr(prepare, "_room", lambda data: 1024)
+    clean_data(tmp_path, root_hash=HASH, keep=IMAGE.keep)
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["agent", "audit"]
 
 
 def test_run_files(tmp_path: Path) -> None:
