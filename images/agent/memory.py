@@ -4,6 +4,8 @@ Rules:
 1. One file, replaced whole and flushed before a call is answered: a power cut leaves the old or the new state.
 2. `serve` and the backstop are two processes: each change is made under a lock on a file beside it, on fresh content.
 3. A file that cannot be read is an error and never an empty memory, because an empty one would accept any fence.
+4. `fence` keeps its name and meaning in every version. All else may have been written by a newer agent, before the way
+   back: what is not understood is left out, and no image is lost by that.
 """
 
 from __future__ import annotations
@@ -12,10 +14,11 @@ import fcntl
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -205,23 +208,41 @@ def _encode(memory: Memory) -> dict[str, Any]:
 
 
 def _decode(document: dict[str, Any]) -> Memory:
-    if document["version"] != 1:
-        raise ValueError("another version")
-    boot, activation, leaving = document["boot"], document["activation"], document["leaving"]
     history = History(
-        boot=None if boot is None else Boot(boot["bootId"], BootReason(boot["reason"])),
-        activation=None
-        if activation is None
-        else Activation(activation["digest"], Slot(activation["slot"]), activation["armed"], activation["booted"]),
-        leaving=None if leaving is None else Leaving(leaving),
+        boot=_understood(lambda: Boot(document["boot"]["bootId"], BootReason(document["boot"]["reason"]))),
+        activation=_understood(lambda: _decode_activation(document["activation"])),
+        leaving=_understood(lambda: Leaving(document["leaving"])),
     )
+    operations = [_understood(partial(_decode_operation, item)) for item in _listed(document, "operations")]
+    answers = [_understood(partial(_decode_answer, item)) for item in _listed(document, "answers")]
     return Memory(
         fence=int(document["fence"]),
         history=history,
-        writing=None if document["writing"] is None else Slot(document["writing"]),
-        operations={item["id"]: _decode_operation(item) for item in document["operations"]},
-        answers={item["key"]: Answer(item["request"], item["status"], item["body"]) for item in document["answers"]},
+        writing=_understood(lambda: Slot(document["writing"])),
+        operations={item.id: item for item in operations if item is not None},
+        answers=dict(item for item in answers if item is not None),
     )
+
+
+def _understood(decode: Callable[[], _Record]) -> _Record | None:
+    """The record; None when it is absent or in a form that this version does not know (rule 4)."""
+    try:
+        return decode()
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def _listed(document: dict[str, Any], name: str) -> list[Any]:
+    found = document.get(name)
+    return found if isinstance(found, list) else []
+
+
+def _decode_activation(item: dict[str, Any]) -> Activation:
+    return Activation(item["digest"], Slot(item["slot"]), item["armed"], item["booted"])
+
+
+def _decode_answer(item: dict[str, Any]) -> tuple[str, Answer]:
+    return item["key"], Answer(item["request"], item["status"], item["body"])
 
 
 def _decode_operation(item: dict[str, Any]) -> Operation:

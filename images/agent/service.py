@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import secrets
 import threading
 from collections.abc import Callable, Mapping
@@ -24,15 +25,17 @@ from typing import Any
 
 from sealwave.images.agent import fence, slots
 from sealwave.images.agent.boots import recognise
-from sealwave.images.agent.errors import AgentError, Code, Problem, Refused
+from sealwave.images.agent.errors import AgentError, Code, PlatformFailed, Problem, Refused
 from sealwave.images.agent.fetch import Source
-from sealwave.images.agent.memory import Answer, Change, MemoryFile, Operation, OperationState
+from sealwave.images.agent.memory import Answer, Change, Memory, MemoryFile, Operation, OperationState
 from sealwave.images.agent.observe import observe, pods_json, slots_json, status_json
 from sealwave.images.agent.platform import Platform
 from sealwave.images.agent.staging import Stager
 from sealwave.images.agent.window import Activation, Leaving, expired
 
 __all__ = ["Agent", "Reply"]
+
+_log = logging.getLogger(__name__)
 
 Body = Mapping[str, Any]
 Reply = tuple[int, dict[str, Any]]
@@ -71,8 +74,16 @@ class Agent:
         }
 
     def start(self) -> None:
-        """Recognise the boot, and end the records of operations that the last stop of the agent cut."""
+        """Recognise the boot, and end the records of operations that the last stop of the agent cut.
+
+        With a memory that is spoiled the machine is still shown; each change is refused, because its fence is unknown.
+        """
         platform = self._platform
+        try:
+            self._memory.read()
+        except PlatformFailed as error:
+            _log.error("no change can be made on this machine: %s", error)
+            return
         with self._memory.change() as change:
             recognise(change, platform)
             running = change.memory.running_operation
@@ -88,23 +99,29 @@ class Agent:
 
     # Reads
 
+    def _remembered(self) -> Memory:
+        try:
+            return self._memory.read()
+        except PlatformFailed:
+            return Memory()
+
     def get_version(self) -> Reply:
         """The API's version, and the name and version of the running image."""
-        image = observe(self._platform, self._memory.read()).image
+        image = observe(self._platform, self._remembered()).image
         shown = "" if image is None else f"{image.name} {image.version}"
         return 200, {"api": "v1", "machine": self._machine, "image": shown}
 
     def get_status(self) -> Reply:
         """What runs now."""
-        return 200, status_json(self._platform, self._memory.read(), machine=self._machine, window=self._window)
+        return 200, status_json(self._platform, self._remembered(), machine=self._machine, window=self._window)
 
     def get_slots(self) -> Reply:
         """Both slots."""
-        return 200, slots_json(observe(self._platform, self._memory.read()))
+        return 200, slots_json(observe(self._platform, self._remembered()))
 
     def get_drift(self) -> Reply:
         """Differences to the manifest."""
-        found = self._platform.drift(observe(self._platform, self._memory.read()).image)
+        found = self._platform.drift(observe(self._platform, self._remembered()).image)
         return 200, {"drift": [{"path": item.path, "detail": item.detail} for item in found]}
 
     def get_checks(self) -> Reply:
@@ -115,7 +132,7 @@ class Agent:
 
     def get_operation(self, identity: str) -> Reply:
         """A long call's record, with live progress."""
-        found = self._memory.read().operations.get(identity)
+        found = self._remembered().operations.get(identity)
         if found is None:
             raise Refused(Code.NOT_FOUND, f"operation {identity!r} is not known here; it may be too old")
         return 200, self._stager.live(found).to_json()

@@ -284,3 +284,15 @@ def test_power_whose_record_cannot_be_written_never_reboots(
     assert client.stage(v2.digest, V2_SOURCE)["state"] == "succeeded"
     assert not any(isinstance(thread, threading.Timer) for thread in threading.enumerate())
     assert machine.boots == 1
+
+
+def test_a_spoiled_memory_is_shown_and_not_changed(
+    client: BareClient, machine: SimulatedMachine, v1: FakeImage, v2: FakeImage
+) -> None:
+    (machine.platform.data / "agent" / "state.json").write_text("spoiled")
+    machine.power_cut()
+    status = client.get("/v1/status").body
+    assert (status["digest"], status["fence"]) == (v1.digest, 0)
+    refused = client.post("/v1/image/stage", digest=v2.digest, source=V2_SOURCE)
+    assert refused.code == "internal"
+    assert "spoiled" in refused.body["detail"]

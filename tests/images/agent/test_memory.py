@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -51,6 +52,18 @@ def test_spoiled_is_an_error(tmp_path: Path, content: str) -> None:
     (tmp_path / "state.json").write_text(content)
     with pytest.raises(PlatformFailed, match="spoiled"):
         MemoryFile(tmp_path).read()
+
+
+def test_a_newer_agents_memory_is_read(tmp_path: Path) -> None:
+    write(MemoryFile(tmp_path), FULL)
+    document = json.loads((tmp_path / "state.json").read_text())
+    document |= {"version": 2, "shards": [1], "leaving": "moved", "writing": "c", "answers": {"of": "another form"}}
+    document["boot"]["reason"] = "kexec"
+    document["operations"] += [{**document["operations"][0], "id": "y", "state": "paused"}]
+    del document["activation"]["armed"]
+    (tmp_path / "state.json").write_text(json.dumps(document))
+    found = MemoryFile(tmp_path).read()
+    assert found == Memory(fence=7, operations=FULL.operations)
 
 
 def test_old_records_are_forgotten(tmp_path: Path) -> None:

@@ -20,7 +20,9 @@ from sealwave.images.agent.linux import LinuxPlatform
 from sealwave.images.agent.platform import BootChoice, Pod
 from sealwave.images.agent.prepare import clean_data, image_settings, write_run_files
 from sealwave.images.agent.slots import Slot, StoredImage
+from tests.images.agent.test_backstop import Machine
 from tests.images.agent.test_config import document
+from tests.simulated.images import FakeImage, Trust
 
 HASH = "ab" * 32
 IMAGE = StoredImage("sha256:" + "1" * 64, "node", "1", 1, HASH, ("identity", "agent", "audit/log"))
@@ -213,6 +215,13 @@ def test_prepare_frees_a_full_data_partition(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(prepare, "_room", lambda data: 1024)
     clean_data(tmp_path, root_hash=HASH, keep=IMAGE.keep)
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["agent", "audit"]
+
+
+def test_prepare_with_a_spoiled_memory(tmp_path: Path, v1: FakeImage, trust: Trust) -> None:
+    machine = Machine.make(tmp_path / "node", v1, trust)
+    assert prepare.record_boot(machine) == "first-boot"
+    (machine.data / "agent" / "state.json").write_text("spoiled")
+    assert prepare.record_boot(machine) == "unknown"
 
 
 def test_run_files(tmp_path: Path) -> None:
