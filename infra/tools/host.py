@@ -87,9 +87,9 @@ def install(report: Callable[[str], None]) -> None:
     Raises HostUnusable when that takes rights or a package manager that are not there, or does not succeed.
     """
     missing = missing_packages()
-    usable(root=os.geteuid() == 0, missing=missing, installable=shutil.which("apt-get") is not None)
     if not missing:
         return
+    usable(root=os.geteuid() == 0, missing=missing, installable=shutil.which("apt-get") is not None)
     names = [package.name for package in missing]
     report(f"installing {', '.join(names)}")
     environment = dict(os.environ) | {"DEBIAN_FRONTEND": "noninteractive"}

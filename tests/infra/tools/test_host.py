@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from sealwave.infra.settings import Settings
-from sealwave.infra.tools import HostUnusable, missing_packages, usable
+from sealwave.infra.tools import HostUnusable, host, missing_packages, usable
 from sealwave.infra.tools.host import PACKAGES, has
 
 QEMU = next(package for package in PACKAGES if package.name == "qemu-system-x86")
@@ -38,6 +39,15 @@ def test_root_with_a_package_manager_may_go_on() -> None:
 def test_one_sentence_says_what_is_missing(root: bool, installable: bool, message: str) -> None:
     with pytest.raises(HostUnusable, match=message):
         usable(root=root, missing=(QEMU,), installable=installable)
+
+
+def test_nothing_to_install_needs_no_rights(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(host, "missing_packages", lambda: ())
+    host.install(pytest.fail)
+    monkeypatch.setattr(host, "missing_packages", lambda: (QEMU,))
+    with pytest.raises(HostUnusable, match="no root rights"):
+        host.install(pytest.fail)
 
 
 def test_programs_and_files_are_looked_for(tmp_path: Path) -> None:
