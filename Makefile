@@ -66,7 +66,7 @@ tools: ## find or build Pulumi, etcd and Kubernetes' control plane; prints their
 	@$(HOST) -m sealwave.infra.tools
 
 .PHONY: packages
-packages: ## install the Debian packages that are missing (as root)
+packages: ## install the Debian packages that are missing, as root where any is
 	@$(HOST) -m sealwave.infra.tools packages
 
 .PHONY: lock
@@ -80,6 +80,10 @@ lock: ## choose the newest Python packages that pyproject.toml allows
 	@mv requirements.lock.new requirements.lock
 
 .PHONY: clean
-clean: ## remove what was built in the checkout; the cache stays
-	@if [ -d build/lab ]; then $(IN_VENV) sealwave lab down; fi
-	@rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+clean: ## remove images, reports and the linters' caches; locks, the lab's keys and SEALWAVE_CACHE stay
+	@if [ -e build/lab/lab.json ]; then $(IN_VENV) sealwave lab down; fi
+	@remove() { if [ -d "$$1" ]; then find "$$1" -mindepth 1 -maxdepth 1 "$${@:2}" -exec rm -rf {} +; fi; }; \
+	remove build/lab ! -name keys; \
+	remove build/images ! -name '*.lock'; \
+	remove build ! -name images ! -name lab
+	@rm -rf dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

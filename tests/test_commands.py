@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -22,6 +23,27 @@ def test_every_command_of_the_documentation_exists() -> None:
 def test_help_lists_every_target() -> None:
     listed = subprocess.run(["make", "--silent", "help"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
     assert {line.split()[1] for line in listed.splitlines()} == _targets()
+
+
+def test_clean_keeps_what_cannot_be_made_again(tmp_path: Path) -> None:
+    kept = {"build/images/v1.lock", "build/lab/keys/release.key"}
+    gone = {
+        "build/images/v1/uki.efi",
+        "build/images/.v1.new/x",
+        "build/lab/lab.lock",
+        "build/demo/report.html",
+        "dist/x",
+    }
+    for name in (*kept, *gone, ".mypy_cache/x"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    line = ["make", "--silent", "-f", str(ROOT / "Makefile"), "clean"]
+    for _ in range(2):
+        subprocess.run(line, cwd=tmp_path, check=True)
+        assert {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()} == kept
+    for name in ("build/images", "build/lab", "build"):
+        shutil.rmtree(tmp_path / name)
+        subprocess.run(line, cwd=tmp_path, check=True)
 
 
 def test_ci_is_a_sound_script_that_calls_the_test_command() -> None:
