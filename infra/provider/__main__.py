@@ -1,7 +1,6 @@
 """The executable `pulumi-resource-sealwave`, which Pulumi finds on PATH and starts by itself."""
 
 import logging
-import os
 import sys
 from importlib import metadata, resources
 
@@ -10,11 +9,12 @@ from sealwave.infra.provider.catalogue import resources_for
 from sealwave.infra.provider.enginelog import EngineLog
 from sealwave.infra.provider.provider import SealwaveProvider
 from sealwave.infra.provider.server import serve
+from sealwave.infra.settings import Settings
 
 
 def main() -> int:
     """Serve Pulumi's calls until it ends this process; return the exit status."""
-    debug = bool(os.environ.get("SEALWAVE_DEBUG"))
+    debug = Settings.from_environment().debug
     logging.basicConfig(stream=sys.stderr, level=logging.DEBUG if debug else logging.CRITICAL)
     schema = resources.files(__package__).joinpath("schema.json").read_text("utf-8")
 

@@ -7,7 +7,7 @@
 """
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
 
 from sealwave.infra.provider.errors import RolloutStoppedError
@@ -62,7 +62,8 @@ class NodePool:
         if found:
             return found
         try:
-            return self._live_differences(session, spec_of(new))
+            spec = spec_of(new)
+            return _differences(session, spec, self._fleet.look(spec))
         except ClusterUnreachable as error:
             session.warn(f"{error}; so it is not known whether the pool {new['name']} is as wanted")
             return []
@@ -87,35 +88,46 @@ class NodePool:
         if outcome.result != "converged":
             raise RolloutStoppedError(outcome.summary)
         session.say(outcome.summary)
-        return spec.name, _outputs(new, self._fleet.look(spec))
+        # From the outcome, not from another look: a cluster that answers late must not fail a rollout that is done.
+        nodes = {
+            node.node: {"digest": node.digest or "", "state": f"has drifted: {', '.join(node.drift)}"}
+            if node.drift
+            else {"digest": node.digest or "", "state": "right"}
+            for node in outcome.nodes
+        }
+        return spec.name, {**_own(new), "nodes": nodes, "journalHead": outcome.head}
 
     def read(self, session: Session, *, old: Values) -> Values:
         """Return what each node runs now, and say what drifted."""
         spec = spec_of({key: old[key] for key in INPUTS if key in old})
-        self._live_differences(session, spec)
-        return _outputs(old, self._fleet.look(spec))
+        view = self._fleet.look(spec)
+        _differences(session, spec, view)
+        nodes = {
+            node.node: {"digest": node.digest or "", "state": what_is_wrong(node) or _seen(node)} for node in view.nodes
+        }
+        return {**_own(old), "nodes": nodes, "journalHead": view.head}
 
     def delete(self, session: Session, *, old: Values) -> None:
         """Forget the pool."""
         session.say(f"the nodes of the pool {old.get('name')} stay as they are; only Pulumi forgets the pool")
 
-    def _live_differences(self, session: Session, spec: PoolSpec) -> list[Difference]:
-        """Look at every node; say and return what is not as wanted."""
-        found = []
-        view = self._fleet.look(spec)
-        for warning in view.warnings:
-            session.warn(warning)
-        answered = sum(1 for node in view.nodes if node.reachable)
-        session.say(f"looked at {answered} of the {len(view.nodes)} nodes of the pool {spec.name}")
-        if view.phase in _UNFINISHED:
-            session.say(f"{_UNFINISHED[view.phase]}; `pulumi up` goes on with it")
-            found.append(Difference("journalHead", of_input=False))
-        for node in view.nodes:
-            wrong = what_is_wrong(node)
-            if wrong:
-                session.say(f"{node.node} {wrong}")
-                found.append(Difference(f"nodes.{node.node}", of_input=False))
-        return found
+
+def _differences(session: Session, spec: PoolSpec, view: PoolStatus) -> list[Difference]:
+    """Say and return what of a pool is not as wanted."""
+    found = []
+    for warning in view.warnings:
+        session.warn(warning)
+    answered = sum(1 for node in view.nodes if node.reachable)
+    session.say(f"looked at {answered} of the {len(view.nodes)} nodes of the pool {spec.name}")
+    if view.phase in _UNFINISHED:
+        session.say(f"{_UNFINISHED[view.phase]}; `pulumi up` goes on with it")
+        found.append(Difference("journalHead", of_input=False))
+    for node in view.nodes:
+        wrong = what_is_wrong(node)
+        if wrong:
+            session.say(f"{node.node} {wrong}")
+            found.append(Difference(f"nodes.{node.node}", of_input=False))
+    return found
 
 
 def what_is_wrong(node: NodeStatus) -> str:
@@ -157,13 +169,9 @@ def _show(session: Session, progress: Progress) -> None:
         session.pass_by(progress.text)
 
 
-def _outputs(inputs: Values, view: PoolStatus) -> Mapping[str, Any]:
-    """Return the inputs with what was seen of the pool."""
-    own = {key: inputs[key] for key in INPUTS if key in inputs}
-    nodes = {
-        node.node: {"digest": node.digest or "", "state": what_is_wrong(node) or _seen(node)} for node in view.nodes
-    }
-    return {**own, "nodes": nodes, "journalHead": view.head}
+def _own(inputs: Values) -> dict[str, Any]:
+    """Return the inputs that are repeated as outputs, because `diff` is given the outputs only."""
+    return {key: inputs[key] for key in INPUTS if key in inputs}
 
 
 def _seen(node: NodeStatus) -> str:

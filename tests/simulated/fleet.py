@@ -10,6 +10,7 @@ kills the driver at an instant that it names, and not at one that it happens to 
 
 from __future__ import annotations
 
+import gc
 import threading
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -155,6 +156,8 @@ class SimulatedFleet:
             if machine.halt:
                 machine.halt.go.set()
         self._open.close()
+        # What killed clients left open is found here, and not in the middle of another test.
+        gc.collect()
 
     @property
     def credentials(self) -> Path:

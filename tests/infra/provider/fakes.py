@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, replace
 
 from sealwave.infra.provider.enginelog import Severity
 from sealwave.infra.provider.resource import Session
-from sealwave.rollout.model import Phase, Plan, PoolSpec, Wave
-from sealwave.rollout.outcome import NodeStatus, Outcome, PoolStatus, Progress
+from sealwave.rollout.model import NodeState, Phase, Plan, PoolSpec, Wave
+from sealwave.rollout.outcome import NodeResult, NodeStatus, Outcome, PoolStatus, Progress
 
 V1, V2 = "sha256:" + "1" * 64, "sha256:" + "2" * 64
 POOL = {
@@ -41,7 +41,14 @@ def pool_status(*nodes: NodeStatus, phase: Phase = Phase.Converged, warnings: Se
 
 
 CONVERGED = Outcome(
-    result="converged", summary="every node runs v2", pool="workers", digest=V2, fence=1, head="ab" * 32, records=9
+    result="converged",
+    summary="every node runs v2",
+    pool="workers",
+    digest=V2,
+    fence=1,
+    head="ab" * 32,
+    records=9,
+    nodes=(NodeResult(node="node-1", wave=1, state=NodeState.Done, digest=V2),),
 )
 
 

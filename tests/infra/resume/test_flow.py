@@ -13,7 +13,13 @@ from sealwave.infra.lab.controlplane import ControlPlane
 from tests.simulated.cluster import workload
 from tests.simulated.fleet import SimulatedFleet
 
-pytestmark = [pytest.mark.tools, pytest.mark.timeout(420)]
+pytestmark = [
+    pytest.mark.tools,
+    pytest.mark.timeout(420),
+    # A client that is killed, and a machine that reboots, leave TLS connections without a goodbye: that is the test.
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
 
 # As an older `lab up` has left it.
 ROLE: dict[str, Any] = {

@@ -17,7 +17,13 @@ from tests.simulated.cluster import workload
 from tests.simulated.fleet import SimulatedFleet
 from tests.simulated.stack import wait_gone
 
-pytestmark = [pytest.mark.tools, pytest.mark.timeout(240)]
+pytestmark = [
+    pytest.mark.tools,
+    pytest.mark.timeout(240),
+    # A client that is killed, and a machine that reboots, leave TLS connections without a goodbye: that is the test.
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
 
 ORPHAN_SECONDS = 10.0
 """In which a provider whose CLI was killed has ended; half of it is its own grace."""
