@@ -10,7 +10,6 @@ Rules:
 from __future__ import annotations
 
 import email.utils
-import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -76,11 +75,13 @@ def parse_mirrors(targets: str) -> Mirrors:
     return Mirrors(main=main, security=security or _security_beside(main))
 
 
-def machine_mirrors(environment: Mapping[str, str] = os.environ) -> Mirrors:
-    """The mirrors that SEALWAVE_MIRROR and SEALWAVE_SECURITY_MIRROR name, else those of this machine's own apt."""
-    main, security = environment.get("SEALWAVE_MIRROR"), environment.get("SEALWAVE_SECURITY_MIRROR")
-    if main:
-        return Mirrors(main=main, security=security or _security_beside(main))
+def named_mirrors(main: str, security: str) -> Mirrors | None:
+    """The mirrors at these addresses, the second derived from the first where it is ""; None without the first."""
+    return Mirrors(main=main, security=security or _security_beside(main)) if main else None
+
+
+def machine_mirrors() -> Mirrors:
+    """The mirrors of this machine's own apt. Raises `HostLacks`."""
     line = ["apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE)", "Created-By: Packages"]
     return parse_mirrors(run_program(line, seconds=APT_SECONDS).decode())
 

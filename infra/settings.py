@@ -1,9 +1,14 @@
 """What the environment says: read here, at the edge, and passed on as a value.
 
+`infra/tools/venv.py` reads SEALWAVE_CACHE by itself: it runs before anything is installed.
+
 | variable | meaning | default |
 |---|---|---|
 | `SEALWAVE_CACHE` | folder of everything that is built once and kept by content | `~/.cache/sealwave` |
 | `SEALWAVE_PULUMI_PLUGINS` | folder that may hold packed Pulumi plugins, for hosts that cannot download them | none |
+| `SEALWAVE_MIRROR` | address of the Debian archive that `image lock` asks | the mirror of this machine's apt |
+| `SEALWAVE_SECURITY_MIRROR` | address of the security archive beside `SEALWAVE_MIRROR` | derived from it |
+| `SEALWAVE_DEBUG` | when set, an error that nobody foresaw is shown with its traceback | none |
 | `CI` | `true` where a skipped machine test is a failure | `false` |
 """
 
@@ -19,11 +24,14 @@ __all__ = ["Settings"]
 
 @dataclass(frozen=True)
 class Settings:
-    """The environment's word on folders and on where this runs."""
+    """The environment's word on folders and on where this runs; addresses are "" where it names none."""
 
     cache: Path
     plugins: Path | None
     search_path: str
+    mirror: str
+    security_mirror: str
+    debug: bool
     ci: bool
 
     @classmethod
@@ -36,6 +44,9 @@ class Settings:
             cache=Path(cache).expanduser().absolute(),
             plugins=Path(plugins).expanduser().absolute() if plugins else None,
             search_path=values.get("PATH", os.defpath),
+            mirror=values.get("SEALWAVE_MIRROR", ""),
+            security_mirror=values.get("SEALWAVE_SECURITY_MIRROR", ""),
+            debug=bool(values.get("SEALWAVE_DEBUG")),
             ci=values.get("CI", "").lower() in ("1", "true"),
         )
 

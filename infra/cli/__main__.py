@@ -13,6 +13,7 @@ import click
 
 from sealwave.infra.cli.groups import LazyGroup
 from sealwave.infra.cli.status import EXPECTED, Status, sentence_of, status_of
+from sealwave.infra.settings import Settings
 
 __all__ = ["main", "sealwave"]
 
@@ -48,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except EXPECTED as error:
         return _fail(sentence_of(error), status_of(error))
     except Exception as error:
-        if os.environ.get("SEALWAVE_DEBUG"):
+        if Settings.from_environment().debug:
             traceback.print_exc()
         sentence = f"this is a bug ({type(error).__name__}: {error}); set SEALWAVE_DEBUG=1 to see where, and report it"
         return _fail(sentence, Status.FAILED)

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from sealwave.images.build import build_image
+from sealwave.images.debian import named_mirrors
 from sealwave.images.resolve import Anchors, lock_image
 from sealwave.images.seal import Sealer
 from sealwave.images.steps import StepEvent
@@ -58,6 +59,7 @@ def lock(spec: Path, lock_path: Path | None, keys: Path) -> None:
             anchors=anchors,
             store=_store(settings),
             cache=settings.cache,
+            mirrors=named_mirrors(settings.mirror, settings.security_mirror),
             report=progress.note,
         )
     click.echo(f"{target} sha256:{found.sha256}")

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sealwave.images.build import build_image
+from sealwave.images.debian import named_mirrors
 from sealwave.images.errors import LockError, StoreMissing
 from sealwave.images.lock import Trust, check_lock, load_lock
 from sealwave.images.manifest import digest as digest_of
@@ -57,6 +58,7 @@ class Pipeline:
         self._keys = keys
         self._cache = settings.cache
         self._store = Store(settings.cache / "store")
+        self._mirrors = named_mirrors(settings.mirror, settings.security_mirror)
         self._report = report
         self._anchors = Anchors(
             release=keys.public_path("release"),
@@ -104,6 +106,7 @@ class Pipeline:
             anchors=self._anchors,
             store=self._store,
             cache=self._cache,
+            mirrors=self._mirrors,
             report=lambda text: self._report(f"{spec.stem}: {text}"),
         )
 

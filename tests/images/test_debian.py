@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from sealwave.images import debian
-from sealwave.images.debian import AptRoot, Mirrors, machine_mirrors, parse_mirrors, parse_uris
+from sealwave.images.debian import AptRoot, Mirrors, named_mirrors, parse_mirrors, parse_uris
 from sealwave.images.errors import HostLacks, LockError, PackageNotFound, ToolFailed
 
 MAIN, SECURITY = "http://mirror.example/debian", "http://mirror.example/debian-security"
@@ -34,7 +34,9 @@ def test_a_machine_without_a_debian_mirror_is_told_what_to_do() -> None:
 
 
 def test_mirrors_can_be_named() -> None:
-    assert machine_mirrors({"SEALWAVE_MIRROR": MAIN}).base("trixie-security") == SECURITY
+    assert named_mirrors(MAIN, "") == Mirrors(MAIN, SECURITY)
+    assert named_mirrors(MAIN, "https://other.example") == Mirrors(MAIN, "https://other.example")
+    assert named_mirrors("", SECURITY) is None
 
 
 def test_packages_are_named_by_suite_and_path() -> None:

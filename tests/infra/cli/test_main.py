@@ -48,6 +48,16 @@ def test_an_error_is_one_sentence(
     assert len(shown.strip().splitlines()) == 1
 
 
+def test_debugging_shows_where_a_bug_is(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def fail(**_: object) -> None:
+        raise ZeroDivisionError("oh")
+
+    monkeypatch.setenv("SEALWAVE_DEBUG", "1")
+    monkeypatch.setattr(cli.sealwave, "main", fail)
+    assert cli.main([]) == 1
+    assert "Traceback" in capsys.readouterr().err
+
+
 def test_an_unknown_group_is_bad_input(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["imagge"]) == 2
     assert "No such command 'imagge'" in capsys.readouterr().err

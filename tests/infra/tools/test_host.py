@@ -61,8 +61,17 @@ def test_programs_and_files_are_looked_for(tmp_path: Path) -> None:
 def test_settings_have_defaults_and_absolute_paths() -> None:
     settings = Settings.from_environment({})
     assert settings.cache == Path.home() / ".cache" / "sealwave"
-    assert (settings.plugins, settings.ci) == (None, False)
-    settings = Settings.from_environment({"SEALWAVE_PULUMI_PLUGINS": "plugins", "CI": "true"})
+    assert (settings.plugins, settings.ci, settings.debug) == (None, False, False)
+    assert (settings.mirror, settings.security_mirror) == ("", "")
+    settings = Settings.from_environment(
+        {
+            "SEALWAVE_PULUMI_PLUGINS": "plugins",
+            "CI": "true",
+            "SEALWAVE_DEBUG": "1",
+            "SEALWAVE_MIRROR": "https://a.example",
+        }
+    )
+    assert (settings.debug, settings.mirror) == (True, "https://a.example")
     assert settings.plugins is not None
     assert settings.plugins.is_absolute()
     assert settings.ci
