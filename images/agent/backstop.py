@@ -12,9 +12,11 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
+from sealwave.images.agent import layout
 from sealwave.images.agent.boots import recognise
-from sealwave.images.agent.errors import AgentError
+from sealwave.images.agent.errors import AgentError, PlatformFailed
 from sealwave.images.agent.memory import MemoryFile
 from sealwave.images.agent.platform import Platform
 from sealwave.images.agent.window import DEFAULT_WINDOW, Leaving, expired
@@ -32,7 +34,7 @@ _AFTER_REBOOT = 600.0
 
 def seconds_left(platform: Platform, *, window: int) -> float | None:
     """Seconds until the running image has to leave; None when it is committed."""
-    if platform.running().slot is platform.boot_choice().default:
+    if _committed(platform):
         return None
     return max(0.0, window - platform.uptime())
 
@@ -63,18 +65,52 @@ def leave_if_overdue(platform: Platform, memory: MemoryFile, *, window: int, pat
 
 
 def _overdue(platform: Platform, window: int) -> bool:
-    committed = platform.running().slot is platform.boot_choice().default
-    return expired(committed=committed, uptime=platform.uptime(), window=window)
+    return expired(committed=_committed(platform), uptime=platform.uptime(), window=window)
 
 
-def keep_watch(platform: Platform, *, sleep: Callable[[float], None] = time.sleep) -> None:
+def _committed(platform: Platform) -> bool:
+    return platform.running().slot is platform.boot_choice().default
+
+
+def keep_watch(
+    platform: Platform, *, sleep: Callable[[float], None] = time.sleep, committed: Path = layout.COMMITTED
+) -> None:
     """Watch until the running image is committed, or reboot when its window has ended.
 
     The window comes from the signed configuration; if that cannot be read, from a default, because an image that
-    cannot even read it must lose the machine all the more.
+    cannot even read it must lose the machine all the more. The file `committed` tells the last resort, which is a unit
+    without a program, to leave the machine alone. Raises PlatformFailed when the firmware cannot be asked: the service
+    manager starts this again.
     """
     window = _window()
     memory = MemoryFile(platform.data / "agent")
+    try:
+        _watch(platform, memory, window=window, sleep=sleep)
+    finally:
+        if not _may_be_left(platform, memory):
+            committed.parent.mkdir(parents=True, exist_ok=True)
+            committed.touch()
+
+
+def _may_be_left(platform: Platform, memory: MemoryFile) -> bool:
+    """Whether the last resort may end the running image.
+
+    When the firmware cannot be asked it is one that was activated: a reboot mends neither firmware nor disk, and must
+    not take the pods of a committed machine again and again.
+    """
+    try:
+        return not _committed(platform)
+    except PlatformFailed as error:
+        _log.error("whether the image is committed is not known: %s", error)
+    try:
+        activation = memory.read().history.activation
+        return activation is not None and activation.slot is platform.running().slot
+    except PlatformFailed:
+        return False
+
+
+def _watch(platform: Platform, memory: MemoryFile, *, window: int, sleep: Callable[[float], None]) -> None:
+    """Return once the running image is committed; a reboot ends the process."""
     while (left := seconds_left(platform, window=window)) is not None:
         if left == 0 and leave_if_overdue(platform, memory, window=window):
             _log.warning("the image was not committed within %d s: back to the other slot", window)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 __all__ = [
+    "COMMITTED",
     "CONFIG_DISK",
     "CTR",
     "DATA",
@@ -37,6 +38,8 @@ DATA = Path("/data")
 
 # Made at each boot, in memory.
 RUN = Path("/run/sealwave")
+# Its presence keeps sealwave-last-resort.service from rebooting the machine.
+COMMITTED = RUN / "committed"
 RUN_CNI = Path("/run/cni/net.d")
 
 # containerd's root below the data partition; it is emptied when another image runs than before.

@@ -251,6 +251,19 @@ def test_later_boots_use_the_kubelets_certificate(tmp_path: Path, monkeypatch: p
     assert written["clusters"][0]["cluster"]["server"] == "https://10.0.2.2:6443"
 
 
+def test_last_resort_needs_no_python() -> None:
+    units = Path(prepare.__file__).parent / "units"
+    service = (units / "sealwave-last-resort.service").read_text()
+    assert "Exec" not in service
+    assert f"ConditionPathExists=!{layout.COMMITTED}\n" in service
+    assert "SuccessAction=reboot-force\n" in service
+    schema = json.loads((units.parent / "config.schema.json").read_text())
+    longest = schema["properties"]["commitWindowSeconds"]["maximum"]
+    timer = (units / "sealwave-last-resort.timer").read_text()
+    assert f"OnBootSec={longest // 3600 + 1}h\n" in timer
+    assert "WantedBy=timers.target\n" in timer
+
+
 @pytest.mark.parametrize("arguments", [[], ["shell"], ["prepare", "serve"]], ids=["none", "unknown", "two"])
 def test_command_line_refuses(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert command_line.main(arguments) == 2
