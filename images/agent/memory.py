@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -20,6 +21,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import partial
 from pathlib import Path
+from threading import Event
 from typing import Any, TypeVar
 
 from sealwave.images.agent.errors import PlatformFailed
@@ -29,9 +31,13 @@ from sealwave.signing.files import PRIVATE_FILE, make_private_folder, write_atom
 
 __all__ = ["Answer", "Change", "Memory", "MemoryFile", "Operation", "OperationState"]
 
+_log = logging.getLogger(__name__)
+
 # Records kept of each kind; a rollout makes three operations and five answers per machine.
 OPERATIONS_KEPT = 32
 ANSWERS_KEPT = 64
+# Seconds between attempts at a change that must be made.
+TRY_AGAIN = 5.0
 # Seconds between looks at a lock that another process holds.
 _LOOK_AGAIN = 0.1
 
@@ -146,6 +152,18 @@ class MemoryFile:
             change.save()
         finally:
             os.close(descriptor)
+
+    def change_at_last(self, change: Callable[[Memory], Memory], *, stopping: Event) -> None:
+        """Make a change as soon as the disk takes it; gives up only when `stopping` is set."""
+        while True:
+            try:
+                with self.change() as opened:
+                    opened.memory = change(opened.memory)
+                return
+            except (PlatformFailed, OSError) as error:
+                _log.error("%s; it is tried again", error)
+            if stopping.wait(TRY_AGAIN):
+                return
 
     def _lock(self, descriptor: int, patience: float | None) -> None:
         if patience is None:

@@ -65,6 +65,7 @@ class Agent:
         self._memory = MemoryFile(platform.data / "agent")
         self._stager = Stager(platform, self._memory, open_source)
         self._answer_first = answer_first
+        self._stopping = threading.Event()
         self._operations: dict[str, _Action] = {
             "postStage": self._stage,
             "postActivate": self._activate,
@@ -95,6 +96,7 @@ class Agent:
 
     def stop(self) -> None:
         """Stop a staging at its next piece, and wait for it; its record is ended at the next start."""
+        self._stopping.set()
         self._stager.stop()
 
     # Reads
@@ -231,10 +233,13 @@ class Agent:
             self._platform.reboot()
         except AgentError as error:
             # Without this the record would say `running` for ever, and no other operation could begin.
-            with self._memory.change() as change:
-                busy = change.memory.running_operation
-                if busy is not None:
-                    change.memory = change.memory.with_operation(_failed(busy, str(error)))
+            detail = str(error)
+
+            def fail(memory: Memory) -> Memory:
+                busy = memory.running_operation
+                return memory if busy is None else memory.with_operation(_failed(busy, detail))
+
+            self._memory.change_at_last(fail, stopping=self._stopping)
 
     def _status(self, change: Change) -> dict[str, Any]:
         return status_json(self._platform, change.memory, machine=self._machine, window=self._window)

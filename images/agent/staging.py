@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from sealwave.images.agent import esp
 from sealwave.images.agent.errors import AgentError, Code, Problem, Refused
 from sealwave.images.agent.fetch import Source
-from sealwave.images.agent.memory import MemoryFile, Operation, OperationState
+from sealwave.images.agent.memory import Memory, MemoryFile, Operation, OperationState
 from sealwave.images.agent.platform import Platform
 from sealwave.images.agent.slots import Slot
 from sealwave.images.agent.stage import disk_errors, fetch_release, write_slot
@@ -102,13 +102,16 @@ class Stager:
     def _end(self, task: _Task, problem: Problem | None) -> None:
         state = OperationState.SUCCEEDED if problem is None else OperationState.FAILED
         assert self._live is not None
-        with self._memory.change() as change:
-            ended = replace(
-                self._live,
-                state=state,
-                progress=1.0 if problem is None else self._live.progress,
-                problem=None if problem is None else problem.to_json(),
-            )
-            change.memory = change.memory.with_operation(ended)
-            if problem is None:
-                change.memory = replace(change.memory, writing=None)
+        ended = replace(
+            self._live,
+            state=state,
+            progress=1.0 if problem is None else self._live.progress,
+            problem=None if problem is None else problem.to_json(),
+        )
+
+        def end(memory: Memory) -> Memory:
+            memory = memory.with_operation(ended)
+            return memory if problem is not None else replace(memory, writing=None)
+
+        # Until the end is on disk every other change is refused, so a full disk must not keep it from there.
+        self._memory.change_at_last(end, stopping=self._stopping)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from sealwave.images.agent import esp
-from sealwave.images.agent.memory import Memory
+from sealwave.images.agent import esp, memory
+from sealwave.images.agent.memory import Memory, OperationState
 from sealwave.images.agent.platform import Part
 from sealwave.images.agent.slots import Slot
 from tests.images.agent.conftest import V2_SOURCE, V3_SOURCE
@@ -140,3 +140,23 @@ def test_a_stage_whose_record_failed_is_forgotten(
     assert client.post("/v1/image/activate", digest=v2.digest).status == 200
     assert not any(thread.name == "stage" for thread in threading.enumerate())
     assert client.get("/v1/status").body["activated"] == v2.digest
+
+
+def test_an_end_that_cannot_be_written_is_tried_again(
+    client: BareClient,
+    v2: FakeImage,
+    monkeypatch: pytest.MonkeyPatch,
+    full_disk: Callable[[Callable[[Memory], bool]], list[Memory]],
+) -> None:
+    monkeypatch.setattr(memory, "TRY_AGAIN", 0.01)
+    room = threading.Event()
+
+    def ends(wanted: Memory) -> bool:
+        return any(item.state is OperationState.SUCCEEDED for item in wanted.operations.values())
+
+    refused = full_disk(lambda wanted: ends(wanted) and not room.is_set())
+    started = client.post("/v1/image/stage", digest=v2.digest, source=V2_SOURCE)
+    until(lambda: len(refused) > 1)
+    assert client.get(f"/v1/operations/{started.body['id']}").body["state"] == "running"
+    room.set()
+    assert client.wait(started.body["id"])["state"] == "succeeded"
