@@ -156,6 +156,7 @@ class Stack:
 def _follow(process: subprocess.Popen[bytes], log: Path, progress: Progress | None) -> str:
     assert process.stdout is not None
     lines: list[str] = []
+    told = False
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, PRIVATE_FILE)
     with os.fdopen(descriptor, "w") as kept, process.stdout:
         for raw in process.stdout:
@@ -164,7 +165,9 @@ def _follow(process: subprocess.Popen[bytes], log: Path, progress: Progress | No
             kept.flush()
             lines.append(line)
             shown = worth_showing(line)
-            if progress is not None and shown:
+            # What follows tells everything once more.
+            told = told or line.strip() in ("Diagnostics:", "Outputs:")
+            if not told and progress is not None and shown:
                 progress.note(shown)
     return "\n".join(lines)
 
