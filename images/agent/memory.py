@@ -103,6 +103,13 @@ class Memory:
         """The memory with this answer; the oldest are forgotten."""
         return replace(self, answers=_capped({**self.answers, key: answer}, ANSWERS_KEPT))
 
+    def with_disarmed(self) -> Memory:
+        """The memory in which an activation is being taken back; the firmware may hold it still."""
+        activation = self.history.activation
+        if activation is None:
+            return self
+        return replace(self, history=replace(self.history, activation=replace(activation, armed=False)))
+
     @property
     def running_operation(self) -> Operation | None:
         """The operation that has not ended, of which there is one at most."""

@@ -195,12 +195,18 @@ class Agent:
         late = expired(committed=view.committed, uptime=self._platform.uptime(), window=self._window)
         if slots.plan_commit(view, body["digest"], expired=late):
             self._platform.set_default(view.running)
+        activation = change.memory.history.activation
+        if activation is not None and activation.slot is view.running:
+            # Also when it was committed before: a cut may have left the record of an activation that has ended.
             change.memory = replace(change.memory, history=replace(change.memory.history, activation=None))
         return (200, self._status(change)), None
 
     def _rollback(self, change: Change, body: Body) -> tuple[Reply, _Effect | None]:
         way = slots.plan_rollback(observe(self._platform, change.memory))
         if way is slots.WayBack.CLEAR:
+            # After a cut from here on, a boot of the default is no sign that the image did not come up.
+            change.memory = change.memory.with_disarmed()
+            change.save()
             self._platform.set_one_shot(None)
             change.memory = replace(change.memory, history=replace(change.memory.history, activation=None))
             return (200, self._status(change)), None

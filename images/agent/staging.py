@@ -87,6 +87,8 @@ class Stager:
             with self._memory.change() as change, disk_errors():
                 # The firmware must not be told to boot a slot that is about to lose its content.
                 if platform.boot_choice().one_shot is not None:
+                    change.memory = change.memory.with_disarmed()
+                    change.save()
                     platform.set_one_shot(None)
                 esp.remove_slot(platform.esp, task.slot)
                 history = replace(change.memory.history, activation=None)

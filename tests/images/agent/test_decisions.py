@@ -1,14 +1,18 @@
-"""The pure core: slots, fence, boots and the window, as tables."""
+"""The pure core: slots, fence, boots and the window, as tables; at the end what a cut leaves behind."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from sealwave.images.agent.errors import Code, Refused
 from sealwave.images.agent.fence import advance
+from sealwave.images.agent.memory import MemoryFile
+from sealwave.images.agent.service import Agent
 from sealwave.images.agent.slots import (
     Slot,
     SlotState,
@@ -31,6 +35,8 @@ from sealwave.images.agent.window import (
     expired,
     recognise_boot,
 )
+from tests.images.agent.test_backstop import Machine
+from tests.simulated.images import FakeImage, Trust
 
 IMAGES = {
     version: StoredImage(f"sha256:{version * 64}", "node", version, int(version), version * 64, ())
@@ -204,3 +210,61 @@ def test_window() -> None:
     until = deadline(now, committed=False, uptime=300, window=900)
     assert until is not None
     assert (until - now).total_seconds() == 600
+
+
+class Cut(Exception):
+    """The power goes."""
+
+
+def act(agent: Agent, node: Machine, operation: str, **members: Any) -> None:
+    agent.change(operation, {"fence": 1, "bootId": node.boot_id(), **members}, key=f"key-{operation}")
+
+
+@pytest.fixture
+def node(tmp_path: Path, v1: FakeImage, trust: Trust) -> Machine:
+    return Machine.make(tmp_path / "node", v1, trust)
+
+
+@pytest.fixture
+def agent(node: Machine) -> Agent:
+    """Slot a runs, was activated and came up."""
+    agent = Agent(node, machine="node-1", window=600, open_source=lambda base: pytest.fail(base))
+    with MemoryFile(node.data / "agent").change() as change:
+        history = History(Boot(node.boot_id(), BootReason.ACTIVATED), Activation("sha256:1", A, armed=True, booted="x"))
+        change.memory = replace(change.memory, history=history)
+    return agent
+
+
+def test_cut_in_rollback_is_no_bad_image(node: Machine, agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
+    node.set_default(A)
+    node.set_one_shot(B)
+    with MemoryFile(node.data / "agent").change() as change:
+        history = History(Boot(node.boot_id(), BootReason.NORMAL), replace(ARMED, booted=None))
+        change.memory = replace(change.memory, history=history)
+
+    clear = node.set_one_shot
+
+    def cut(slot: Slot | None) -> None:
+        clear(slot)
+        raise Cut
+
+    monkeypatch.setattr(node, "set_one_shot", cut)
+    with pytest.raises(Cut):
+        act(agent, node, "postRollback")
+    left = MemoryFile(node.data / "agent").read().history
+    found = recognise_boot(left, boot_id="new", running=A, one_shot=node.boot_choice().one_shot)
+    assert found == History(Boot("new", BootReason.NORMAL))
+
+
+def test_commit_again_clears_the_activation(node: Machine, agent: Agent, v1: FakeImage) -> None:
+    node.set_default(A)
+    act(agent, node, "postCommit", digest=v1.digest)
+    assert MemoryFile(node.data / "agent").read().history.activation is None
+
+
+def test_commit_again_leaves_the_next_activation(node: Machine, agent: Agent, v1: FakeImage) -> None:
+    node.set_default(A)
+    with MemoryFile(node.data / "agent").change() as change:
+        change.memory = replace(change.memory, history=replace(change.memory.history, activation=ARMED))
+    act(agent, node, "postCommit", digest=v1.digest)
+    assert MemoryFile(node.data / "agent").read().history.activation == ARMED
