@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,9 +32,9 @@ def render(report: Mapping[str, Any]) -> str:
     versions = {image["digest"]: f"{image['name']} {image['version']}" for image in report["images"]}
 
     def named(sentence: str) -> str:
-        """The sentence with the names of images for their digests, whole or as short as sentences have them."""
+        """The sentence with the names of images for their digests, whole or short; a command stays as it is typed."""
         for digest, name in versions.items():
-            sentence = sentence.replace(digest, name).replace(short(digest), name)
+            sentence = re.sub(rf"(?<!release-digest )(?:{digest}|{short(digest)}(?![0-9a-f]))", name, sentence)
         return sentence
 
     environment = jinja2.Environment(

@@ -75,3 +75,11 @@ def test_the_table_fits_a_narrow_terminal() -> None:
     Console(file=output, width=100).print(summary_table(sample.report()))
     assert "3 refused" in output.getvalue().replace("\n", " ")
     assert max(len(line) for line in output.getvalue().splitlines()) <= 100
+
+
+def test_a_command_keeps_the_digest_that_it_needs() -> None:
+    rollout = dict(sample.REPORT["rollouts"][0])
+    said = f"{sample.V1} failed; sealwave rollout release-digest {sample.V1} --reason x"
+    rollout["outcome"] = rollout["outcome"] | {"summary": said}
+    page = render({**sample.REPORT, "rollouts": [rollout]})
+    assert f"worker 1.0.0 failed; sealwave rollout release-digest {sample.V1} --reason x" in page
