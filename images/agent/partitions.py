@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import uuid
+from dataclasses import replace
 from pathlib import Path
 
 from sealwave.images.agent import gpt
@@ -21,7 +22,8 @@ def name_partitions(disk: Path, *, size: int, slot: Slot, root_hash: str) -> Non
     """Change both tables of a disk of `size` bytes; raises OSError, or GptError when neither table can be read."""
     descriptor = os.open(disk, os.O_RDWR | os.O_CLOEXEC)
     try:
-        table = _read(descriptor, size)
+        # The image was made for a smaller disk, as it mostly is: the backup belongs to this one's end.
+        table = replace(_read(descriptor, size), sectors=size // gpt.SECTOR)
         for part, half in ((Part.ROOT, root_hash[:32]), (Part.VERITY, root_hash[32:])):
             table = table.with_guid(f"{part.value}-{slot.value}", str(uuid.UUID(half)))
         for content, at in ((table.tail(), size - gpt.TAIL_BYTES), (table.head(), 0)):

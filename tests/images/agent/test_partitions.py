@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import struct
 import subprocess
 from pathlib import Path
 
@@ -61,6 +62,17 @@ def test_one_good_table_is_enough(disk: Path, spoiled: slice) -> None:
     primary, backup = tables(disk)
     assert primary == backup
     assert primary.named("root-a").guid == HALVES[0]
+
+
+def test_a_larger_disk_gets_a_valid_backup(disk: Path) -> None:
+    with disk.open("r+b") as stream:
+        stream.truncate(2 * SIZE)
+    name_partitions(disk, size=2 * SIZE, slot=Slot.B, root_hash=ROOT_HASH)
+    primary, backup = tables(disk)
+    assert primary == backup
+    assert primary.sectors == 2 * SIZE // gpt.SECTOR
+    here, other = struct.unpack_from("<QQ", disk.read_bytes(), 2 * SIZE - gpt.SECTOR + 24)
+    assert (here, other) == (2 * SIZE // gpt.SECTOR - 1, 1)
 
 
 def test_no_table_is_refused(tmp_path: Path) -> None:
