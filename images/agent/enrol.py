@@ -11,8 +11,9 @@ The steps, each of which may be cut:
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import requests
@@ -20,14 +21,21 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+from urllib3.exceptions import HTTPError
 
 from sealwave.images.agent.config import MachineConfig
 from sealwave.images.agent.errors import EnrolmentFailed
 from sealwave.signing.certs import make_request
 from sealwave.signing.files import PRIVATE_FILE, make_private_folder, write_atomic
 
-__all__ = ["Identity", "enrol", "is_usable"]
+__all__ = ["RENEW_BEFORE", "Identity", "enrol", "is_usable", "renewal_due"]
 
+_log = logging.getLogger(__name__)
+
+# Before its end, so that a server which does not answer has a month to come back.
+RENEW_BEFORE = timedelta(days=30)
+# The least time between two attempts to renew.
+_ASK_AGAIN = timedelta(days=1)
 # Seconds to connect, and without a byte.
 _TIMEOUTS = (10.0, 30.0)
 # Bytes; a certificate has about 1 KiB.
@@ -52,10 +60,23 @@ class Identity:
 def enrol(config: MachineConfig, identity: Identity, *, authority: Path, now: datetime) -> bool:
     """Make sure that the machine has a certificate; True when it was asked for now, False when it was there.
 
-    `authority` is the PEM file that the enrolment server is verified against. Raises EnrolmentFailed.
+    One that ends soon is renewed, and used on when that fails. `authority` is the PEM file that the enrolment server is
+    verified against. Raises EnrolmentFailed when there is none to use.
     """
-    if is_usable(config, identity, now=now):
+    if is_usable(config, identity, now=now + RENEW_BEFORE):
         return False
+    try:
+        _renew(config, identity, authority=authority, now=now)
+    except EnrolmentFailed as error:
+        # Callers look at its dates themselves, and this machine's clock may be the one that is wrong.
+        if not is_usable(config, identity, now=None):
+            raise
+        _log.error("the certificate that this machine has is used on: %s", error)
+        return False
+    return True
+
+
+def _renew(config: MachineConfig, identity: Identity, *, authority: Path, now: datetime) -> None:
     make_private_folder(identity.key.parent)
     if not _belong_together(config.machine, identity):
         made = make_request(config.machine)
@@ -65,11 +86,16 @@ def enrol(config: MachineConfig, identity: Identity, *, authority: Path, now: da
     certificate = _ask(config, identity.request.read_text(), authority)
     _check(config, identity, certificate, now=now)
     write_atomic(identity.certificate, certificate, mode=PRIVATE_FILE)
-    return True
 
 
-def is_usable(config: MachineConfig, identity: Identity, *, now: datetime) -> bool:
-    """Whether the stored certificate is for this key, name and authority, and has not ended."""
+def renewal_due(identity: Identity, *, now: datetime) -> timedelta:
+    """The time until the stored certificate should be renewed; raises OSError or ValueError when it cannot be read."""
+    certificate = x509.load_pem_x509_certificate(identity.certificate.read_bytes())
+    return max(certificate.not_valid_after_utc - RENEW_BEFORE - now, _ASK_AGAIN)
+
+
+def is_usable(config: MachineConfig, identity: Identity, *, now: datetime | None) -> bool:
+    """Whether the stored certificate is for this key, name and authority, and has not ended (None: or it has)."""
     try:
         _check(config, identity, identity.certificate.read_bytes(), now=now)
     except (OSError, EnrolmentFailed):
@@ -107,7 +133,8 @@ def _ask(config: MachineConfig, request: str, authority: Path) -> bytes:
                 stream=True,
             ) as answer:
                 content = answer.raw.read(_ANSWER_LIMIT, decode_content=True)
-        except (requests.RequestException, OSError) as error:
+        # urllib3's own errors come out of `raw`, which `requests` does not translate.
+        except (requests.RequestException, HTTPError, OSError) as error:
             raise EnrolmentFailed(config.enrolment_url, f"it cannot be reached ({error})", final=False) from error
     if answer.status_code == 403:
         raise EnrolmentFailed(config.enrolment_url, "the one-time secret is unknown or was used", final=True)
@@ -120,7 +147,7 @@ def _ask(config: MachineConfig, request: str, authority: Path) -> bytes:
         raise EnrolmentFailed(config.enrolment_url, "its answer holds no certificate", final=False) from error
 
 
-def _check(config: MachineConfig, identity: Identity, pem: bytes, *, now: datetime) -> None:
+def _check(config: MachineConfig, identity: Identity, pem: bytes, *, now: datetime | None) -> None:
     """Raises EnrolmentFailed when the certificate would not be accepted by those who call this machine."""
     url = config.enrolment_url
     try:
@@ -134,5 +161,5 @@ def _check(config: MachineConfig, identity: Identity, pem: bytes, *, now: dateti
         raise EnrolmentFailed(url, "the certificate is for another key", final=False)
     if names.get_values_for_type(x509.DNSName) != [config.machine]:
         raise EnrolmentFailed(url, f"the certificate is not for {config.machine}", final=False)
-    if certificate.not_valid_after_utc <= now:
+    if now is not None and certificate.not_valid_after_utc <= now:
         raise EnrolmentFailed(url, "the certificate has ended", final=False)

@@ -7,10 +7,11 @@ import logging
 import os
 import signal
 import socket
+from datetime import timedelta
 
 from sealwave.images.agent import layout
 from sealwave.images.agent.config import MachineConfig
-from sealwave.images.agent.enrol import Identity, enrol
+from sealwave.images.agent.enrol import Identity, enrol, renewal_due
 from sealwave.images.agent.fetch import HttpsSource
 from sealwave.images.agent.linux import LinuxPlatform
 from sealwave.images.agent.prepare import load_config
@@ -24,7 +25,10 @@ _log = logging.getLogger(__name__)
 
 
 def serve() -> None:
-    """Run until SIGTERM; raises AgentError, SigningError or OSError when it cannot."""
+    """Run until SIGTERM, or until the machine's certificate is due for renewal.
+
+    Raises AgentError, SigningError or OSError when it cannot.
+    """
     config, platform = load_config(), LinuxPlatform()
     identity = Identity.under(platform.data)
     # A failed enrolment ends the process: the service manager's restarts are the one retry loop.
@@ -37,10 +41,11 @@ def serve() -> None:
         open_source=lambda base: HttpsSource(base, authority=layout.RUN / "images-ca.pem"),
     )
     agent.start()
-    asyncio.run(_serve(agent, config, identity))
+    until_renewal = renewal_due(identity, now=platform.now())
+    asyncio.run(_serve(agent, config, identity, until_renewal=until_renewal))
 
 
-async def _serve(agent: Agent, config: MachineConfig, identity: Identity) -> None:
+async def _serve(agent: Agent, config: MachineConfig, identity: Identity, *, until_renewal: timedelta) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -48,7 +53,11 @@ async def _serve(agent: Agent, config: MachineConfig, identity: Identity) -> Non
     runner = await open_site(agent, context=context, host=None, port=config.port)
     _log.info("the machine API answers on port %d", config.port)
     _notify("READY=1")
-    await stop.wait()
+    try:
+        # The service manager starts this again, and with the start comes the renewal.
+        await asyncio.wait_for(stop.wait(), until_renewal.total_seconds())
+    except TimeoutError:
+        _log.info("the machine's certificate is to be renewed")
     _notify("STOPPING=1")
     await runner.cleanup()
     await asyncio.to_thread(agent.stop)

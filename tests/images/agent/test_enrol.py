@@ -13,7 +13,7 @@ import pytest
 from cryptography import x509
 
 from sealwave.images.agent.config import MachineConfig, parse_config
-from sealwave.images.agent.enrol import Identity, enrol
+from sealwave.images.agent.enrol import RENEW_BEFORE, Identity, enrol, renewal_due
 from sealwave.images.agent.errors import EnrolmentFailed
 from sealwave.signing.certs import issue_server, make_authority, sign_machine_request
 from sealwave.signing.tls import server_context
@@ -34,6 +34,7 @@ class Server(ThreadingHTTPServer):
         self.used_by: bytes | None = None
         self.calls = 0
         self.machine = "node-1"
+        self.cut = False  # True: it promises more than it sends.
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -53,7 +54,7 @@ class Handler(BaseHTTPRequestHandler):
     def _answer(self, status: int, body: dict[str, str]) -> None:
         content = dumps(body).encode()
         self.send_response(status)
-        self.send_header("Content-Length", str(len(content)))
+        self.send_header("Content-Length", str(len(content) + (9 if self.server.cut else 0)))
         self.end_headers()
         self.wfile.write(content)
 
@@ -146,12 +147,34 @@ def test_certificate_for_another_name(
     assert not identity.certificate.exists()
 
 
-def test_ended_certificate_is_renewed(config: MachineConfig, server: Server, authority: Path, tmp_path: Path) -> None:
+def test_renewed_before_its_end(config: MachineConfig, server: Server, authority: Path, tmp_path: Path) -> None:
     identity = Identity.under(tmp_path / "data")
     enrol(config, identity, authority=authority, now=NOW)
-    with pytest.raises(EnrolmentFailed, match="ended"):
-        enrol(config, identity, authority=authority, now=NOW + timedelta(days=400))
+    end = x509.load_pem_x509_certificate(identity.certificate.read_bytes()).not_valid_after_utc
+    due = renewal_due(identity, now=NOW)
+    assert due == end - NOW - RENEW_BEFORE
+    assert enrol(config, identity, authority=authority, now=NOW + due - timedelta(hours=1)) is False
+    assert enrol(config, identity, authority=authority, now=NOW + due) is True
     assert server.calls == 2
+
+
+@pytest.mark.parametrize("late", [timedelta(days=350), timedelta(days=4000)], ids=["ends soon", "ended"])
+def test_serves_while_renewal_fails(
+    config: MachineConfig, server: Server, authority: Path, tmp_path: Path, late: timedelta
+) -> None:
+    identity = Identity.under(tmp_path / "data")
+    enrol(config, identity, authority=authority, now=NOW)
+    kept = identity.certificate.read_bytes()
+    server.used_by = b"another machine"
+    assert enrol(config, identity, authority=authority, now=NOW + late) is False
+    assert (server.calls, identity.certificate.read_bytes()) == (2, kept)
+    assert renewal_due(identity, now=NOW + late) == timedelta(days=1)
+
+
+def test_an_answer_that_is_cut(config: MachineConfig, server: Server, authority: Path, tmp_path: Path) -> None:
+    server.cut = True
+    with pytest.raises(EnrolmentFailed, match="cannot be reached"):
+        enrol(config, Identity.under(tmp_path / "data"), authority=authority, now=NOW)
 
 
 def test_server_is_verified(config: MachineConfig, server: Server, tmp_path: Path, trust: Trust) -> None:
