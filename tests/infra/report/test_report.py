@@ -78,8 +78,8 @@ def test_the_table_fits_a_narrow_terminal() -> None:
 
 
 def test_a_command_keeps_the_digest_that_it_needs() -> None:
-    rollout = dict(sample.REPORT["rollouts"][0])
+    rollout = dict(sample.report()["rollouts"][0])
     said = f"{sample.V1} failed; sealwave rollout release-digest {sample.V1} --reason x"
     rollout["outcome"] = rollout["outcome"] | {"summary": said}
-    page = render({**sample.REPORT, "rollouts": [rollout]})
+    page = render({**sample.report(), "rollouts": [rollout]})
     assert f"worker 1.0.0 failed; sealwave rollout release-digest {sample.V1} --reason x" in page
