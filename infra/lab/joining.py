@@ -42,6 +42,9 @@ class BootstrapToken:
         draw = ["".join(secrets.choice(ALPHABET) for _ in range(length)) for length in (6, 16)]
         return cls(draw[0], draw[1])
 
+    def __repr__(self) -> str:
+        return f"BootstrapToken({self.id})"
+
     def __str__(self) -> str:
         return f"{self.id}.{self.secret}"
 

@@ -29,7 +29,7 @@ from sealwave.infra.progress import Progress
 __all__ = ["Lab", "NodeLine", "node_lines", "take_down"]
 
 # What a console says to a terminal: control sequences with their parameters, and the older two-character ones.
-ESCAPE = re.compile(r"\x1b(\[[0-9;?!=]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?|[ -/]*[0-~])")
+ESCAPE = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?|[ -/]*[0-~])")
 # Seconds for the control plane and the services; the machines only have to be powered on.
 START_LIMIT = 240.0
 # Seconds for the supervisor to end everything: each of eleven children may need its own limit.
