@@ -15,6 +15,9 @@ from enum import StrEnum
 from sealwave.rollout.model import Workload
 from sealwave.rollout.observation import Sight
 
+# Kinds of workloads whose ready pods the API server counts for us.
+WATCHED_KINDS = ("Deployment", "StatefulSet")
+
 
 class Verdict(StrEnum):
     """What a gate says."""
@@ -109,6 +112,9 @@ def node_ready(sight: Sight) -> Answer:
         return Answer(gate="ready", good=False, evidence=f"the kubelet has not registered from this boot{kubelet}")
     if not node.ready:
         return Answer(gate="ready", good=False, evidence=f"the node is not Ready ({node.ready_detail}){kubelet}")
+    if not machine.kubelet_active:
+        # The API server believes a dead kubelet for the rest of its grace period of 40 seconds.
+        return Answer(gate="ready", good=False, evidence=f"Ready is what it was{kubelet}")
     return Answer(gate="ready", good=True, evidence="Ready from this boot")
 
 
@@ -123,7 +129,9 @@ def workload_gates(before: Mapping[str, int], workloads: Mapping[str, Workload] 
 
 def _workload(key: str, before: int, now: Workload | None) -> Answer:
     if now is None:
-        return Answer(gate=f"workload {key}", good=True, evidence=f"{key} is gone")
+        kind = key.split("/")[1]
+        gone = f"{key} is gone" if kind in WATCHED_KINDS else f"{key}: pods of a {kind} are not watched"
+        return Answer(gate=f"workload {key}", good=True, evidence=gone)
     wanted = min(before, now.desired)
     return Answer(
         gate=f"workload {key}", good=now.ready >= wanted, evidence=f"{key}: {now.ready} of {wanted} pods ready"
