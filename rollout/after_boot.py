@@ -66,6 +66,7 @@ def releasing(record: NodeRecord, sight: Sight, ctx: Context) -> Move:
         if node is None:
             return replace(record, stuck=ctx.late(record, window)), ()
         if ours(node, record, ctx) or node.owner == ctx.seen.pool.owner:
+            record = replace(record, stuck=ctx.late(record, window))
             return wants(record, Uncordon(node=record.name, resource_version=node.resource_version), ctx)
         return replace(record, released=ctx.now, cordoned=False, watched=ctx.now, stuck=False), ()
     answers = (node_ready(sight), *workload_gates(record.before, ctx.seen.workloads))

@@ -39,7 +39,8 @@ def claimed(record: NodeRecord, sight: Sight, ctx: Context) -> Move:
         return unwind(record, ctx, f"cordoned by {who}: it is theirs until they uncordon it")
     if not record.boot_before:
         record = replace(record, boot_before=machine.boot_id, digest_before=machine.digest, digest=machine.digest)
-    if machine.digest == record.target and machine.committed and not node.unschedulable:
+    kept = record.name in ctx.seen.ledger.quarantined
+    if machine.digest == record.target and machine.committed and not node.unschedulable and not kept:
         return arrived(record, machine, NodeState.Done, ctx)
     if machine.digest == record.target or machine.staged == record.target:
         return record.to(NodeState.Cordoning, ctx.now, operation=""), ()
@@ -94,7 +95,8 @@ def quiescing(record: NodeRecord, sight: Sight, ctx: Context) -> Move:
     if standing.forbidden:
         return unwind(record, ctx, "its drain is not allowed: " + "; ".join(standing.forbidden))
     keys = {pod.workload for pod in drain.leaving(sight.pods) if pod.workload}
-    before = {key: ctx.seen.workloads[key].ready for key in sorted(keys) if key in ctx.seen.workloads}
+    known = ctx.seen.workloads
+    before = {key: known[key].ready if key in known else 0 for key in sorted(keys)}
     return record.to(NodeState.Evicting, ctx.now, before={**before, **record.before}), ()
 
 
@@ -135,7 +137,9 @@ def replacing(record: NodeRecord, sight: Sight, ctx: Context) -> Move:
     if machine.digest == record.target:
         return arrived(record, machine, NodeState.Verifying, ctx)
     if machine.activated == record.target:
-        reboot = Reboot(node=record.name, boot_id=machine.boot_id, remaining=drain.remaining(sight.pods))
+        # Only what runs needs naming; the machine refuses a longer list than it could have pods.
+        stay = tuple(uid for uid in drain.remaining(sight.pods) if uid in machine.pod_uids)
+        reboot = Reboot(node=record.name, boot_id=machine.boot_id, remaining=stay)
         return wants(record, reboot, ctx)
     if machine.staged != record.target:
         tries = record.stage_tries + 1

@@ -26,7 +26,7 @@ from sealwave.rollout.journal import Entry, apply, changes, replay
 from sealwave.rollout.journal_store import JournalStore, Loaded, ObjectJournal
 from sealwave.rollout.ledger import Ledger
 from sealwave.rollout.ledger_store import change_ledger, read_ledger
-from sealwave.rollout.model import NodeState, Plan, PoolSpec
+from sealwave.rollout.model import NodeState, Phase, Plan, PoolSpec
 from sealwave.rollout.narrate import narrate
 from sealwave.rollout.observation import Observation
 from sealwave.rollout.observe import machine_statuses, observe
@@ -40,6 +40,8 @@ from sealwave.rollout.summary import outcome
 
 # Steps without an effect that one observation may lead to; a node has 13 states.
 _SETTLE = 20
+# Seconds that a pass may take: two tries of 10 s for each of 200 silent machines, 16 at once.
+_LONGEST_PASS = 300.0
 # Lost races for the journal's end in a row; each is followed by a look at the fence.
 _RACES = 5
 
@@ -121,7 +123,8 @@ class Driver:
         ledger = read_ledger(self._fleet.cluster)
         unfinished = bool(self._state.in_flight or ledger.pool(self._pool.name).claims)
         wanted, seen_fence = self._plan(ledger, unfinished=unfinished and self._state.digest == self._pool.digest)
-        if wanted is not None and wanted.empty and not unfinished:
+        unsaid = self._state.phase in (Phase.Running, Phase.Holding, Phase.Halted)
+        if wanted is not None and wanted.empty and not unfinished and not unsaid:
             return False
         now = self._now()
         above = max(seen_fence, self._state.fence)
@@ -146,7 +149,6 @@ class Driver:
         now = self._now()
         seen = observe(self._fleet, self._pool, self._state, stopping=stopping, previous=self._previous)
         seen.ledger.check_fence(self._pool.name, self._state.fence)
-        self._previous = now
         self._tell_staging(seen)
         after, effects = self._decide(seen, now)
         entries = changes(self._state, after)
@@ -158,7 +160,11 @@ class Driver:
             self._write([*entries, *([] if ended else intents)], fence=after.fence)
         if ended:
             return True, False
-        return False, self._perform(effects, first, seen) or bool(entries)
+        moved = self._perform(effects, first, seen) or bool(entries)
+        # The pass counts as looking, however long silent machines make it; a suspended driver did not look.
+        end = self._now()
+        self._previous = end if end - now < _LONGEST_PASS else None
+        return False, moved
 
     def _decide(self, seen: Observation, now: float) -> tuple[RolloutState, tuple[Effect, ...]]:
         """Step until an effect is wanted or nothing changes; one observation stays true while nobody acts."""

@@ -50,6 +50,7 @@ def unwinding(record: NodeRecord, sight: Sight, ctx: Context) -> Move:
     if node is None:
         return record, ()
     if ours(node, record, ctx) or node.owner == ctx.seen.pool.owner:
+        record = replace(record, stuck=late)
         return wants(record, Uncordon(node=record.name, resource_version=node.resource_version), ctx)
     return record.to(record.unwind, ctx.now, cordoned=False, told=False, operation="", attempts=0, boot=""), ()
 
@@ -64,4 +65,6 @@ def failed(record: NodeRecord, sight: Sight, ctx: Context) -> Move:
         wanted.append(QuarantineNode(node=record.name, digest=digest, reason=record.reason))
     if record.bad and digest not in ledger.refused:
         wanted.append(RefuseDigest(node=record.name, digest=digest, reason=f"{record.name}: {record.reason}"))
+    if not wanted and record.backoff:
+        record = replace(record, backoff={})
     return record, tuple(effect for effect in wanted if record.may(effect.key, ctx.now))

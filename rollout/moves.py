@@ -76,6 +76,10 @@ def came_up(record: NodeRecord, machine: MachineStatus, ctx: Context) -> Move:
         return arrived(record, machine, NodeState.Verifying, ctx)
     attempts = record.attempts + 1
     again = {"boot_before": machine.boot_id, "told": False, "attempts": attempts, "digest": machine.digest}
+    if record.told and machine.boot_reason == "first-boot":
+        # No verdict about the image: this machine has never seen it.
+        reason = "its machine was replaced by a new one while it was rebooting"
+        return unwind(replace(record, boot=machine.boot_id), ctx, reason)
     if machine.boot_reason != "window-expired" and (record.told or machine.boot_reason == "rolled-back"):
         reason = f"went back to {machine.digest} by itself ({machine.boot_reason}): the wanted image did not boot"
         return unwind(replace(record, boot=machine.boot_id), ctx, reason, end=NodeState.Failed)

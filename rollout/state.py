@@ -23,7 +23,7 @@ class Backoff:
     def after(earlier: Backoff | None, now: float) -> Backoff:
         """The next pause: 2, 4, 8, 16 and then 30 seconds."""
         tries = (earlier.tries if earlier else 0) + 1
-        return Backoff(tries, now + min(2.0**tries, 30.0))
+        return Backoff(tries, now + min(2.0 ** min(tries, 5), 30.0))
 
 
 @dataclass(frozen=True, kw_only=True)

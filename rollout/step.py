@@ -11,7 +11,9 @@ Rules:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from sealwave.rollout.effects import ClaimNode, Cordon, Effect, LiftQuarantine, RaiseFence, UnclaimNode
 from sealwave.rollout.model import NodeState, Phase
@@ -22,6 +24,8 @@ from sealwave.rollout.transitions import advance
 
 # A driver that has not looked for this many seconds was away (killed, suspended): no deadline counts that time.
 AWAY_S = 30.0
+# Tries to cordon, quarantine or refuse after a failure: with their pauses about four minutes.
+FAILED_TRIES = 10
 # A pool in which nothing may start for this many seconds, and nothing is in flight, is held.
 BLOCKED_S = 600.0
 
@@ -56,15 +60,23 @@ def settled(state: RolloutState, effects: tuple[Effect, ...], *, patient: bool =
         return False
     if not patient:
         return True
+    if any(_still_tried(record) for record in state.nodes.values()):
+        return False
     return not effects and all(record.stuck for record in state.in_flight)
 
 
+def _still_tried(record: NodeRecord) -> bool:
+    """Whether something that keeps a failed node out of service did not succeed yet, and is only paused."""
+    pauses = record.backoff.values() if record.state is NodeState.Failed else ()
+    return any(pause.tries < FAILED_TRIES for pause in pauses)
+
+
 def _watch(state: RolloutState, seen: Observation, now: float) -> RolloutState:
-    """After a gap in which nobody looked, windows and deadlines begin anew."""
-    if seen.previous is not None and now - seen.previous <= AWAY_S:
+    """After a gap in which nobody looked, or on another clock, windows, deadlines and pauses begin anew."""
+    if seen.previous is not None and 0 <= now - seen.previous <= AWAY_S:
         return state
     nodes = {
-        name: replace(record, watched=now, stuck=False) if record.in_flight and record.watched < now else record
+        name: replace(record, watched=now, stuck=False, backoff={}) if record.in_flight else replace(record, backoff={})
         for name, record in state.nodes.items()
     }
     return replace(state, nodes=nodes)
@@ -96,12 +108,34 @@ def _advance_all(state: RolloutState, seen: Observation, now: float) -> Step:
         after, wanted = advance(record, _context(record, state, seen, now))
         if after.state is NodeState.Pending and seen.sight(name).node is None:
             after = after.to(NodeState.Deferred, now, reason="it left the cluster before its turn")
-        if after.state is NodeState.Done and after.target != state.digest:
+        if after.target != state.digest and _ended(after, seen):
             # It came to the end of an earlier rollout while this one wants another image.
-            after = after.to(NodeState.Pending, now, target=state.digest)
+            after = after.to(NodeState.Pending, now, target=state.digest, **_FRESH)
         nodes[name] = after
         effects.extend(wanted)
     return replace(state, nodes=nodes), tuple(effects)
+
+
+# What a node that begins anew for another image forgets of the earlier one.
+_FRESH: Mapping[str, Any] = {
+    "reason": "",
+    "bad": False,
+    "boot": "",
+    "boot_before": "",
+    "told": False,
+    "operation": "",
+    "attempts": 0,
+    "stage_tries": 0,
+    "unwind": NodeState.Pending,
+}
+
+
+def _ended(record: NodeRecord, seen: Observation) -> bool:
+    """Whether the node is at its end, and the ledger says what has to be known of a failed one."""
+    if record.state is NodeState.Failed:
+        ledger = seen.ledger
+        return record.name in ledger.quarantined and (not record.bad or record.target in ledger.refused)
+    return record.state in (NodeState.Done, NodeState.Deferred)
 
 
 def _context(record: NodeRecord, state: RolloutState, seen: Observation, now: float) -> Context:
