@@ -138,6 +138,9 @@ def install(tree: Path) -> None:
         (tree / name).mkdir(mode=0o755, exist_ok=True)
     # An empty file is where systemd mounts the machine id that it derives from the firmware's UUID.
     (tree / "etc/machine-id").write_bytes(b"")
+    # systemd sets a clock that is behind this file's time (the lock's epoch) to it: certificates are then not in the
+    # future of a machine whose clock battery is empty.
+    (tree / "usr/lib/clock-epoch").write_bytes(b"")
     settings = tree / "etc/systemd/system"
     settings.mkdir(parents=True, exist_ok=True)
     for unit in MASKED:

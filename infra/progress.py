@@ -16,7 +16,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["Progress", "StepTime"]
+__all__ = ["Progress", "StepTime", "default_console"]
 
 # Characters of a note that are shown; a longer one would wrap and make the display jump.
 NOTE_WIDTH = 110

@@ -51,6 +51,7 @@ def test_generators_that_turn_unsigned_input_into_units_go(tree: Path) -> None:
 def test_what_a_sealed_root_needs_is_there(tree: Path) -> None:
     bootside.install(tree)
     assert (tree / "etc/machine-id").read_bytes() == b""
+    assert (tree / "usr/lib/clock-epoch").exists()
     assert "x-systemd.makefs" in (tree / "etc/fstab").read_text()
     assert (tree / "data").is_dir()
     assert str((tree / "etc/systemd/system/default.target").readlink()) == "/usr/lib/systemd/system/multi-user.target"
