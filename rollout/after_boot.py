@@ -30,11 +30,20 @@ def booting(record: NodeRecord, sight: Sight, ctx: Context) -> Move:
     return record, ()
 
 
-def _gates(record: NodeRecord, verdict: Judgement) -> NodeRecord:
-    """Keep what the gates saw when it decides something, so that holding does not write a record per pass."""
-    if verdict.verdict is Verdict.Hold and not verdict.overdue:
-        return replace(record, problem=verdict.complaint) if record.problem != verdict.complaint else record
-    return replace(record, gates={**record.gates, **verdict.evidence}, problem=verdict.complaint)
+# What holding gates see is written down this often, in seconds: a counter in it would be a record per pass.
+_NOTE_S = 30.0
+
+
+def _gates(record: NodeRecord, verdict: Judgement, now: float) -> NodeRecord:
+    """Keep what the gates saw: all of it when it decides something, while they hold a word now and then."""
+    holds = verdict.verdict is Verdict.Hold
+    same = record.problem == verdict.complaint or 0 <= now - record.noted < _NOTE_S
+    if holds and same and record.noted and record.stuck == verdict.overdue:
+        return record
+    record = replace(record, problem=verdict.complaint, noted=now if holds else 0.0)
+    if holds and not verdict.overdue:
+        return record
+    return replace(record, gates={**record.gates, **verdict.evidence})
 
 
 def verifying(record: NodeRecord, sight: Sight, ctx: Context) -> Move:
@@ -47,7 +56,7 @@ def verifying(record: NodeRecord, sight: Sight, ctx: Context) -> Move:
         return retreat(record, ctx)
     window = ctx.seen.pool.deadlines.verify
     verdict = judge(node_gates(sight, target=record.target), since=record.watched, window=window, now=ctx.now)
-    record = _gates(record, verdict)
+    record = _gates(record, verdict, ctx.now)
     if verdict.verdict is Verdict.Fail:
         reason = f"its gates were not good after {window:.0f} s: {verdict.complaint}"
         return unwind(record, ctx, reason, end=NodeState.Failed)
@@ -71,7 +80,7 @@ def releasing(record: NodeRecord, sight: Sight, ctx: Context) -> Move:
         return replace(record, released=ctx.now, cordoned=False, watched=ctx.now, stuck=False), ()
     answers = (node_ready(sight), *workload_gates(record.before, ctx.seen.workloads))
     verdict = judge(answers, since=record.watched, window=window, now=ctx.now)
-    record = _gates(record, verdict)
+    record = _gates(record, verdict, ctx.now)
     if verdict.verdict is Verdict.Pass:
         return record.to(NodeState.Done, ctx.now, reason=""), ()
     if verdict.verdict is Verdict.Fail:

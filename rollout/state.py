@@ -42,6 +42,7 @@ class NodeRecord:
     watched: float = 0.0
     reason: str = ""
     problem: str = ""  # The last thing that did not work in this state.
+    noted: float = 0.0  # When a gate that holds was last written down; 0 before.
     stuck: bool = False  # Held past its deadline; the run may end with this node in flight.
     digest_before: str | None = None
     boot_before: str = ""
@@ -75,7 +76,15 @@ class NodeRecord:
         """The record in another state, with the time in the old one added up."""
         spent = round(self.times.get(str(self.state), 0.0) + max(0.0, now - self.since), 3)
         times = dict(self.times) if self.state is NodeState.Pending else {**self.times, str(self.state): spent}
-        fresh: Json = {"times": times, "since": now, "watched": now, "problem": "", "stuck": False, "backoff": {}}
+        fresh: Json = {
+            "times": times,
+            "since": now,
+            "watched": now,
+            "problem": "",
+            "noted": 0.0,
+            "stuck": False,
+            "backoff": {},
+        }
         return replace(self, state=state, **{**fresh, **changes})
 
     def may(self, key: str, now: float) -> bool:

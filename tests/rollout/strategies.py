@@ -35,6 +35,7 @@ def records(draw: st.DrawFn, name: str = "node-1") -> NodeRecord:
         watched=draw(times),
         reason=draw(texts),
         problem=draw(texts),
+        noted=draw(times),
         stuck=draw(st.booleans()),
         digest_before=draw(maybe_digests),
         boot_before=draw(st.sampled_from(("", *BOOTS))),
