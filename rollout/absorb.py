@@ -11,6 +11,10 @@ from sealwave.rollout.state import Backoff, NodeRecord
 _ALREADY = frozenset({"already_staged"})
 
 
+# Names of evicted pods and words of budgets that a record keeps; the counts go on.
+KEPT = 20
+
+
 def absorb(record: NodeRecord, effect: Effect, result: Result, now: float) -> NodeRecord:
     """`record` after `effect` ended with `result` at `now`."""
     if isinstance(effect, Evict):
@@ -45,11 +49,14 @@ def _failed(record: NodeRecord, effect: Effect, result: Result, now: float) -> N
 def _eviction(record: NodeRecord, effect: Evict, result: Result, now: float) -> NodeRecord:
     pod = f"{effect.namespace}/{effect.pod}"
     if result.ok:
-        return replace(record, granted=record.granted + 1, evicted=(*record.evicted, pod))
+        return replace(record, granted=record.granted + 1, evicted=_more(record.evicted, pod))
     if result.code == "gone":
         return record
     if result.code == "refused":
         said = f"{pod}: {result.detail}"
-        refusals = record.refusals if said in record.refusals else (*record.refusals, said)
-        record = replace(record, refused=record.refused + 1, refusals=refusals)
+        record = replace(record, refused=record.refused + 1, refusals=_more(record.refusals, said))
     return _failed(record, effect, result, now)
+
+
+def _more(known: tuple[str, ...], new: str) -> tuple[str, ...]:
+    return known if new in known or len(known) >= KEPT else (*known, new)

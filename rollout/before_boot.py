@@ -16,7 +16,7 @@ from sealwave.rollout.effects import (
     Rollback,
     Stage,
 )
-from sealwave.rollout.model import NodeState
+from sealwave.rollout.model import NodeState, cut
 from sealwave.rollout.moves import Context, Move, arrived, came_up, retreat, silent, stranger, unwind, wants
 from sealwave.rollout.observation import Sight
 from sealwave.rollout.state import NodeRecord
@@ -50,7 +50,7 @@ def claimed(record: NodeRecord, sight: Sight, ctx: Context) -> Move:
     operation = sight.operation
     if record.operation and operation is not None and operation.state == "failed":
         tries = record.stage_tries + 1
-        problem = f"staging failed ({operation.code}): {operation.detail}"
+        problem = cut(f"staging failed ({operation.code}): {operation.detail}")
         if operation.code in _HOPELESS or tries >= _STAGE_TRIES:
             return unwind(record, ctx, problem)
         return replace(record, operation="", stage_tries=tries, problem=problem), ()

@@ -9,10 +9,10 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from sealwave.rollout.model import Workload
+from sealwave.rollout.model import Workload, cut
 from sealwave.rollout.observation import Sight
 
 # Kinds of workloads whose ready pods the API server counts for us.
@@ -55,12 +55,12 @@ class Judgement:
     @property
     def complaint(self) -> str:
         """What is not good, or not known, in one clause."""
-        return "; ".join(answer.evidence for answer in self.answers if not answer.good)
+        return cut("; ".join(answer.evidence for answer in self.answers if not answer.good))
 
 
 def judge(answers: Iterable[Answer], *, since: float, window: float, now: float) -> Judgement:
     """Weigh `answers`; the window is `window` seconds long and began at `since`."""
-    said = tuple(answers)
+    said = tuple(replace(answer, evidence=cut(answer.evidence)) for answer in answers)
     if said and all(answer.good for answer in said):
         return Judgement(verdict=Verdict.Pass, answers=said)
     over = now - since >= window

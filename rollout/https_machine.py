@@ -93,7 +93,7 @@ class HttpsMachine:
 
     def status(self) -> MachineStatus:
         """What runs now."""
-        return self._read("/v1/status", MachineStatus.from_json)
+        return self._read("/v1/status", self._own_status)
 
     def operation(self, operation_id: str) -> Operation:
         """How far a long call came."""
@@ -134,6 +134,12 @@ class HttpsMachine:
         pods = list(remaining_pods)
         return self._change("/v1/power", call, Operation.from_json, action="reboot", remainingPods=pods)
 
+    def _own_status(self, body: Json) -> MachineStatus:
+        status = MachineStatus.from_json(body)
+        if status.machine != self._node:
+            raise ValueError(f"it says that it is {status.machine!r}")
+        return status
+
     def _read(self, path: str, read: Callable[[Json], _T]) -> _T:
         return self._ask("GET", path, read)
 
@@ -162,7 +168,7 @@ class HttpsMachine:
                     raise self._problem(status, answer)
                 try:
                     return read(answer)
-                except (KeyError, TypeError, ValueError) as error:
+                except (KeyError, TypeError, ValueError, AttributeError) as error:
                     why = f"its answer to {path} is not what the machine API promises ({type(error).__name__}: {error})"
                     raise MachineUnreachable(self._node, self._url, why) from error
         raise AssertionError("tenacity re-raises the last error")
@@ -172,6 +178,8 @@ class HttpsMachine:
             with requests.Session() as session:
                 # A proxy or a bundle of authorities named in the environment has no say here.
                 session.trust_env = False
+                # Without this adapter an address without TLS has nobody who would speak to it.
+                del session.adapters["http://"]
                 session.mount("https://", _NamedHost(self._context, self._node))
                 response = session.request(
                     method,

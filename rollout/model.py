@@ -19,8 +19,18 @@ OWNER_ANNOTATION = "sealwave.dev/owner"
 FENCE_ANNOTATION = "sealwave.dev/fence"
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_FENCE_DIGITS = 18
 # A pool's name is also the name of its Journal object, hence a DNS label.
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+
+
+# Characters of what machines, webhooks and budgets say that are kept: no text may fill the journal's object.
+SAYING_CHARS = 500
+
+
+def cut(text: str) -> str:
+    """As much of `text` as is kept in the journal."""
+    return text if len(text) <= SAYING_CHARS else text[: SAYING_CHARS - 3] + "..."
 
 
 def require_digest(digest: str) -> str:
@@ -116,7 +126,8 @@ class Node:
     def fence(self) -> int:
         """The fence of the driver that touched it last; -1 when there is none."""
         text = self.annotations.get(FENCE_ANNOTATION, "")
-        return int(text) if text.isdecimal() else -1
+        # A longer number than any fence can become is somebody's text.
+        return int(text) if text.isdecimal() and len(text) <= _FENCE_DIGITS else -1
 
     def matches(self, selector: Mapping[str, str]) -> bool:
         """Whether it carries every label of `selector`."""
@@ -217,6 +228,9 @@ class PoolSpec:
             raise BadInput(f"pool {self.name}: waves {list(self.waves)}: give at least one count, each 1 or more")
         if not self.source.startswith("https://"):
             raise BadInput(f"pool {self.name}: source {self.source!r}: nodes fetch images over https:// only")
+        for node, url in self.machines.items():
+            if not url.startswith("https://"):
+                raise BadInput(f"pool {self.name}: machines.{node} is {url!r}: machines are asked over https:// only")
 
     @property
     def owner(self) -> str:

@@ -8,7 +8,7 @@ from sealwave.rollout.effects import (
     Effect,
 )
 from sealwave.rollout.machine import MachineStatus
-from sealwave.rollout.model import Node, NodeState
+from sealwave.rollout.model import Node, NodeState, cut
 from sealwave.rollout.observation import Observation, Sight
 from sealwave.rollout.state import NodeRecord
 
@@ -37,7 +37,7 @@ def wants(record: NodeRecord, effect: Effect, ctx: Context) -> Move:
 
 def unwind(record: NodeRecord, ctx: Context, reason: str, *, end: NodeState = NodeState.Deferred) -> Move:
     """Begin the way back, because of `reason`, to `end`."""
-    return record.to(NodeState.Unwinding, ctx.now, reason=reason, unwind=end, bad=end is NodeState.Failed), ()
+    return record.to(NodeState.Unwinding, ctx.now, reason=cut(reason), unwind=end, bad=end is NodeState.Failed), ()
 
 
 def retreat(record: NodeRecord, ctx: Context) -> Move:

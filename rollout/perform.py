@@ -10,7 +10,7 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sealwave.rollout.access import Fleet
 from sealwave.rollout.cluster import NodePatch
@@ -36,7 +36,7 @@ from sealwave.rollout.errors import ClusterError, Conflict, MachineRefused, Mach
 from sealwave.rollout.ledger import Ledger, Quarantine, Refusal
 from sealwave.rollout.ledger_store import change_ledger, read_ledger
 from sealwave.rollout.machine import Call, Machine
-from sealwave.rollout.model import FENCE_ANNOTATION, OWNER_ANNOTATION, PoolSpec
+from sealwave.rollout.model import FENCE_ANNOTATION, OWNER_ANNOTATION, PoolSpec, cut
 from sealwave.rollout.observation import Observation
 from sealwave.rollout.observe import in_parallel
 
@@ -68,6 +68,10 @@ class Performer:
 
     def one(self, intent: Intent, seen: Observation) -> Result:
         """Perform one effect on the cluster or on a machine."""
+        result = self._one(intent, seen)
+        return replace(result, detail=cut(result.detail))
+
+    def _one(self, intent: Intent, seen: Observation) -> Result:
         seq, effect = intent
         try:
             return self._cluster(effect) if effect.target == "cluster" else self._machine(seq, effect, seen)

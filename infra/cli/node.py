@@ -12,7 +12,7 @@ import urllib3
 from sealwave.infra.cli.rollout import credentials_option
 from sealwave.infra.errors import InfraError
 from sealwave.rollout.access import connect
-from sealwave.rollout.errors import CredentialsMissing, MachineRefused, MachineUnreachable
+from sealwave.rollout.errors import BadInput, CredentialsMissing, MachineRefused, MachineUnreachable
 from sealwave.signing.tls import client_context
 
 ANSWER_SECONDS = 10.0
@@ -42,6 +42,8 @@ def _ask(path: str, summary: str) -> click.Command:
     @click.option("--url", help="The machine API's address; by default port 9443 of the node's internal address.")
     @credentials_option
     def ask(name: str, url: str | None, credentials: Path) -> None:
+        if url and not url.startswith("https://"):
+            raise BadInput(f"--url {url}: a machine is asked over https:// only")
         address = url or _address(name, credentials)
         click.echo(json.dumps(_get(address, path, machine=name, credentials=credentials), indent=2))
 

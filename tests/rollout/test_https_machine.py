@@ -102,6 +102,26 @@ def test_an_answer_that_lacks_what_the_document_promises_is_no_answer(missing: s
         Incomplete(200, STATUS).status()
 
 
+def test_status_of_another_machine_is_refused() -> None:
+    with pytest.raises(MachineUnreachable, match="it says that it is 'node-2'"):
+        Recorded(200, {**STATUS, "machine": "node-2"}).status()
+
+
+def test_plain_http_is_refused() -> None:
+    plain = HttpsMachine("node-1", "http://127.0.0.1:9", ssl.create_default_context(), timeout=1)
+    with pytest.raises(MachineUnreachable, match="No connection adapters"):
+        plain.status()
+
+
+def test_an_operation_whose_problem_is_text_is_no_answer() -> None:
+    class Odd(Recorded):
+        def _send(self, *args: Any) -> tuple[int, Json]:
+            return 200, {**OPERATION, "problem": "text"}
+
+    with pytest.raises(MachineUnreachable, match="not what the machine API promises"):
+        Odd(200, OPERATION).operation("op-1")
+
+
 @pytest.fixture(scope="module")
 def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[SimulatedMachine, Path]]:
     """A machine over real TLS, and a folder of credentials for it."""
