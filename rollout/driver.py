@@ -121,6 +121,7 @@ class Driver:
         """Plan, take the fence, write the run's first record; False when there is nothing to do and nothing written."""
         self._load()
         ledger = read_ledger(self._fleet.cluster)
+        ledger.check_journal(self._pool.name, records=self._loaded.chain.count)
         unfinished = bool(self._state.in_flight or ledger.pool(self._pool.name).claims)
         wanted, seen_fence = self._plan(ledger, unfinished=unfinished and self._state.digest == self._pool.digest)
         unsaid = self._state.phase in (Phase.Running, Phase.Holding, Phase.Halted)

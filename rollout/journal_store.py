@@ -57,6 +57,8 @@ class ObjectJournal:
         if not records and head:
             raise JournalBroken(self._pool, int(stored.spec.get("count", 0)), "and all before it are missing")
         chain = Chain(records[-1].seq + 1, records[-1].hash) if records else Chain()
+        if int(stored.spec.get("count", chain.count)) != chain.count:
+            raise JournalBroken(self._pool, chain.count, "and all behind it are missing")
         return Loaded(records=records, chain=chain, version=stored.resource_version)
 
     def append(self, loaded: Loaded, entries: Sequence[Entry], *, at: float, fence: int) -> Loaded:

@@ -41,12 +41,12 @@ class NotFound(ClusterError):
         super().__init__(f"the API server has no {path}: it was deleted meanwhile, or its add-on is not installed")
 
 
-class TooManyRequests(ClusterError):
-    """429: of an eviction a disruption budget's no, of anything else "later"."""
+class TooManyRequests(ClusterUnreachable):
+    """429: of an eviction a disruption budget's no, of anything else a busy server, which is waited for."""
 
-    def __init__(self, detail: str) -> None:
+    def __init__(self, server: str, detail: str) -> None:
         self.detail = detail
-        super().__init__(f"the API server says not now ({detail}): it is tried again")
+        super().__init__(server, f"it says not now: {detail}")
 
 
 class KubeApi:
@@ -77,7 +77,7 @@ class KubeApi:
     def get(self, path: str, **query: str) -> Json:
         """One object. Raises NotFound and the errors of every call."""
         for attempt in Retrying(
-            retry=retry_if_exception_type((ClusterUnreachable, TooManyRequests)),
+            retry=retry_if_exception_type(ClusterUnreachable),
             stop=stop_after_attempt(_READS),
             wait=wait_random_exponential(multiplier=0.2, max=2),
             reraise=True,
@@ -161,7 +161,7 @@ class KubeApi:
                 return Conflict(path)
             case 429:
                 causes = [str(cause.get("message", "")) for cause in body.get("details", {}).get("causes", ())]
-                return TooManyRequests("; ".join(filter(None, causes)) or message)
+                return TooManyRequests(self.server, "; ".join(filter(None, causes)) or message)
             case 500 | 502 | 503 | 504:
                 return ClusterUnreachable(self.server, f"{status}: {message}")
         return ClusterError(f"the API server refused to {method} {path} ({status}): {message}", status=status)

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 
-from sealwave.rollout.errors import Fenced
+from sealwave.rollout.errors import Fenced, JournalBroken
 from sealwave.rollout.model import Json
 
 
@@ -63,6 +63,17 @@ class Ledger:
     def pool(self, name: str) -> PoolEntry:
         """The line of pool `name`; an empty one when it never rolled."""
         return self.pools.get(name, PoolEntry())
+
+    def check_journal(self, pool: str, *, records: int) -> None:
+        """Raise JournalBroken when the ledger and a journal of that many records cannot both be whole.
+
+        The fence is taken before the first record, and that is written before the first claim or quarantine.
+        """
+        known = bool(self.pool(pool).claims) or any(entry.pool == pool for entry in self.quarantined.values())
+        if known and not records:
+            raise JournalBroken(pool, 0, "and all behind it are missing, although the ledger has nodes of that pool")
+        if records and not self.pool(pool).fence:
+            raise JournalBroken(pool, records, "is the newest, and the ledger that belongs to it is missing")
 
     def claimed(self, pool: str, node: str) -> bool:
         """Whether `pool` holds `node`."""

@@ -20,7 +20,10 @@ def outcome(pool: PoolSpec, fleet: Fleet, state: RolloutState, journal: Loaded, 
         nodes = {}
     names = sorted({*nodes, *state.nodes})
     records = state.nodes if touched or state.digest == pool.digest else {}
-    results = in_parallel(lambda name: _node(name, pool, fleet, nodes.get(name), records.get(name)), names)
+    spared = set(state.right) if touched else set(names)
+    results = in_parallel(
+        lambda name: _node(name, pool, fleet, nodes.get(name), records.get(name), spared=name in spared), names
+    )
     result: Result = "converged"
     if touched and state.phase is not Phase.Converged:
         result = "halted" if state.phase is Phase.Halted else "held"
@@ -38,9 +41,14 @@ def outcome(pool: PoolSpec, fleet: Fleet, state: RolloutState, journal: Loaded, 
     )
 
 
-def _node(name: str, pool: PoolSpec, fleet: Fleet, node: Node | None, record: NodeRecord | None) -> NodeResult:
+def _node(
+    name: str, pool: PoolSpec, fleet: Fleet, node: Node | None, record: NodeRecord | None, *, spared: bool
+) -> NodeResult:
+    """One node's result; `spared` says that the plan found it right and left it alone."""
     status, drift = _ask(name, pool, fleet, node)
-    known = record or NodeRecord(name=name, wave=0, target=pool.digest, state=NodeState.Done)
+    right = spared or (status is not None and status.digest == pool.digest and status.committed)
+    state = NodeState.Done if right else NodeState.Pending
+    known = record or NodeRecord(name=name, wave=0, target=pool.digest, state=state)
     return NodeResult(
         node=name,
         wave=known.wave,

@@ -40,7 +40,7 @@ TABLE = [
     Row("in another pool's hands", record(S.Pending), FREE, None, S.Pending, ledger={"claims": (), "other": True}),
     Row("nothing staged", record(S.Claimed), FREE, ON_V1, S.Claimed, ("Stage",)),
     Row("being staged", record(S.Claimed, operation="op-1"), FREE, ON_V1, S.Claimed, operation=OP),
-    Row("left the cluster before its turn", record(S.Pending), None, None, S.Deferred, becomes=Phase.Converged),
+    Row("left the cluster before its turn", record(S.Pending), None, None, S.Deferred, becomes=Phase.Holding),
     Row("staged", record(S.Claimed, operation="op-1"), FREE, STAGED, S.Cordoning),
     Row("stage lost", record(S.Claimed, operation="op-1"), FREE, ON_V1, S.Claimed, operation=LOST_OP),
     Row(

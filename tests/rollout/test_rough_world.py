@@ -8,17 +8,20 @@ from typing import Any
 
 import pytest
 
-from sealwave.rollout import NodeState
+from sealwave.rollout import NodeState, Progress
 from sealwave.rollout import observe as observing
+from sealwave.rollout.absorb import KEPT, absorb
 from sealwave.rollout.cluster import NodePatch
-from sealwave.rollout.errors import ClusterError, ClusterUnreachable
+from sealwave.rollout.effects import Evict, Result
+from sealwave.rollout.errors import ClusterError, ClusterUnreachable, JournalBroken
+from sealwave.rollout.journal import line_hash
 from sealwave.rollout.machine import MachineStatus
 from sealwave.rollout.model import Node, Phase
-from sealwave.rollout.state import Backoff
+from sealwave.rollout.state import Backoff, NodeRecord
 from sealwave.rollout.view import status
 from tests.rollout.test_driver import assert_served, ledger
 from tests.rollout.test_explore import Killed, Writes, assert_all_on, drive, kill
-from tests.rollout.world import V1, V2, V3, Behaviour, Stop, World, make_pool, make_world
+from tests.rollout.world import V1, V2, V3, Behaviour, FakeMachine, Stop, World, make_pool, make_world
 
 
 def refusing(world: World, when: Callable[[NodePatch, str], bool], error: ClusterError) -> None:
@@ -166,6 +169,101 @@ def test_a_machine_replaced_while_it_reboots_is_no_verdict() -> None:
     assert outcome.result == "held"
     assert "replaced by a new one" in outcome.summary
     assert ledger(world)["refused"] == []
+
+
+def test_node_that_joins_goes_last() -> None:
+    """Finding: a node of an autoscaler was in no wave, and the run said that all nodes run the image."""
+    world = make_world(4, replicas=2, min_available=1)
+    late = world.cluster.node_map.pop("node-4")
+
+    def join(progress: Progress) -> None:
+        if progress.text == "node-1 is done":
+            world.cluster.put_node(late)
+
+    outcome = world.run(make_pool(V2), join)
+    assert outcome.result == "converged", outcome.summary
+    assert {node.node: node.wave for node in outcome.nodes} == {"node-1": 1, "node-2": 2, "node-3": 2, "node-4": 2}
+    assert_served(world, V2)
+
+
+def test_all_nodes_gone_is_held() -> None:
+    """Finding: a pool without nodes had "converged" while every machine ran the old image."""
+    world = make_world()
+    outcome = world.run(make_pool(V2), lambda progress: world.cluster.node_map.clear())
+    assert outcome.result == "held"
+    assert "no node of the pool is left" in outcome.summary
+
+
+def test_nodes_that_break_while_staging_count() -> None:
+    """Finding: the budget was asked for at the claim only, up to half an hour before the cordon."""
+    world = make_world(4, replicas=2, min_available=0)
+    broken = {"node-3", "node-4"}
+    begun: list[str] = []
+
+    def breaking(machine: FakeMachine) -> FakeMachine:
+        if machine.staging and not begun:
+            begun.append(machine.name)
+            for name in broken:
+                world.cluster.put_node(replace(world.cluster.node_map[name], ready=False))
+        return machine
+
+    def seen(verb: str, name: str) -> None:
+        away = [node.name for node in world.cluster.nodes() if node.unschedulable or not node.ready]
+        assert len(away) <= 2, away
+
+    world.wrap, world.seen = breaking, seen  # type: ignore[assignment]  # the seam is typed by the protocol
+    outcome = world.run(make_pool(V2, waves=(2,)))
+    assert begun
+    assert outcome.result == "held"
+    assert "the budget lets 2 be away at once, and node-3, node-4 are" in outcome.summary
+
+
+def test_long_detail_is_cut() -> None:
+    """Finding: one long text of a machine or a webhook made an object that the cluster cannot store."""
+    world = make_world()
+    refusing(world, lambda patch, name: patch.unschedulable, ClusterError("x" * 100_000))
+    assert world.run(make_pool(V2)).result == "held"
+    records = world.cluster.objects[("Journal", "workers")].spec["records"]
+    assert max(len(record) for record in records) < 8_000
+
+
+def test_what_a_node_keeps_of_its_evictions_is_bounded() -> None:
+    found = NodeRecord(name="node-1", wave=1, target=V2, state=NodeState.Evicting)
+    for number in range(100):
+        effect = Evict(node="node-1", namespace="default", pod=f"web-{number}", uid=f"uid-{number}")
+        found = absorb(found, effect, Result(code="refused", detail="budget"), 1.0)
+        found = absorb(found, effect, Result(), 2.0)
+    assert (found.granted, found.refused) == (100, 100)
+    assert (len(found.evicted), len(found.refusals)) == (KEPT, KEPT)
+
+
+@pytest.mark.parametrize("kind", ["Journal", "Ledger"])
+def test_a_deleted_object_beside_its_sibling_is_refused(kind: str) -> None:
+    """Finding: without its ledger a refused image was rolled again; without its journal the rollout began anew."""
+    world = make_world(v3="no-kubelet")
+    world.run(make_pool(V3))
+    del world.cluster.objects[(kind, "workers" if kind == "Journal" else "cluster")]
+    machines = {name: list(machine.calls) for name, machine in world.machines.items()}
+    with pytest.raises(JournalBroken, match="missing"):
+        world.run(make_pool(V3))
+    assert machines == {name: machine.calls for name, machine in world.machines.items()}
+
+
+def test_a_cut_tail_is_refused() -> None:
+    """Finding: records at the end could be taken away together with the head, because nobody looked at the count."""
+    world = make_world()
+    world.run(make_pool(V2))
+    stored = world.cluster.objects[("Journal", "workers")]
+    records = stored.spec["records"][:-2]
+    spec = {**stored.spec, "records": records, "head": line_hash(records[-1])}
+    world.cluster.objects[("Journal", "workers")] = replace(stored, spec=spec)
+    with pytest.raises(JournalBroken, match="all behind it are missing"):
+        world.run(make_pool(V1))
+
+
+def test_a_fence_that_no_driver_wrote_is_none() -> None:
+    node = make_world().cluster.node_map["node-1"]
+    assert replace(node, annotations={"sealwave.dev/fence": "9" * 5000}).fence == -1
 
 
 def test_a_stop_in_a_rough_world_still_ends() -> None:
