@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -102,8 +103,16 @@ def status(pool: Path, credentials: Path, as_json: bool) -> None:
 @credentials_option
 def release(digest: str, reason: str, credentials: Path) -> None:
     """Lift the refusal of an image that failed on a node. The reason and your name are journaled."""
-    release_digest(connect(credentials, role="updater"), digest, reason=reason, who=getpass.getuser())
+    release_digest(connect(credentials, role="updater"), digest, reason=reason, who=_user())
     click.echo(f"{digest} may be rolled again")
+
+
+def _user() -> str:
+    """Who runs this; a user without a name, as in a container, is its number."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"
 
 
 def _status_table(found: PoolStatus) -> Table:

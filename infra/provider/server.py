@@ -28,7 +28,7 @@ from sealwave.signing.errors import SigningError
 MESSAGE_LIMIT_BYTES = 400 * 1024 * 1024
 """The largest message, as in Pulumi's own SDKs: a stack's state can be large."""
 
-_EXPECTED: Final = (InfraError, RolloutError, SigningError)
+_EXPECTED: Final = (InfraError, RolloutError, SigningError, OSError)
 _LOGGER = logging.getLogger(__name__)
 
 _Context = Any  # grpc.aio.ServicerContext; the generated code gives it no type parameters
