@@ -3,7 +3,7 @@
 1. Equal inputs are no proof that nothing is to be done: `diff` looks at every node of the pool, within a time limit.
 2. A node or a cluster that does not answer is a warning and no difference; a node that answers and is not right is one.
 3. Making it so is the engine's work; here its progress becomes lines and its outcome an answer or one paragraph.
-4. Deleting the resource forgets the pool. No node is touched.
+4. Deleting the resource forgets the pool, when none of its nodes is out of service for it. No node is touched.
 """
 
 import threading
@@ -108,7 +108,23 @@ class NodePool:
         return {**_own(old), "nodes": nodes, "journalHead": view.head}
 
     def delete(self, session: Session, *, old: Values) -> None:
-        """Forget the pool."""
+        """Forget the pool.
+
+        Raises:
+            RolloutStoppedError: when a node is in the pool's hands, because nobody would free it afterwards.
+        """
+        spec = spec_of({key: old[key] for key in INPUTS if key in old})
+        try:
+            nodes = self._fleet.look(spec).nodes
+        except ClusterUnreachable as error:
+            session.warn(f"{error}; so it is not known whether a node is still in the pool's hands")
+            nodes = ()
+        held = [node.node for node in nodes if node.quarantined or node.owner == spec.owner]
+        if held:
+            raise RolloutStoppedError(
+                f"the pool {spec.name} still has {', '.join(held)} out of service: roll it to a good image first, then "
+                "delete it"
+            )
         session.say(f"the nodes of the pool {old.get('name')} stay as they are; only Pulumi forgets the pool")
 
 

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -148,7 +149,21 @@ def test_a_rollout_that_halted_is_one_paragraph() -> None:
 def test_delete_touches_no_node() -> None:
     fleet = FakeFleet()
     NodePool(fleet).delete(Lines().session(), old=POOL)
-    assert (fleet.rolled, fleet.looked) == ([], 0)
+    assert fleet.rolled == []
+
+
+@pytest.mark.parametrize(
+    "held",
+    [
+        node("node-2", right=False, quarantined="kubelet"),
+        replace(node("node-2"), cordoned=True, owner="sealwave/workers"),
+    ],
+)
+def test_delete_of_a_pool_in_flight_is_refused(held: NodeStatus) -> None:
+    """Finding: its node stayed cordoned and claimed, and no command freed it."""
+    fleet = FakeFleet(status=pool_status(node("node-1"), held))
+    with pytest.raises(RolloutStoppedError, match="still has node-2 out of service: roll it to a good image first"):
+        NodePool(fleet).delete(Lines().session(), old=POOL)
 
 
 def test_read_reports_drift_as_it_is_now() -> None:
