@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from sealwave.rollout.journal import Entry
-from sealwave.rollout.model import NodeState, Phase, Plan, PoolSpec
+from sealwave.rollout.model import NodeState, Phase, Plan, PoolSpec, Wave
 from sealwave.rollout.state import NodeRecord, RolloutState
 
 
@@ -51,6 +51,18 @@ def _begun(state: RolloutState, plan: Plan, now: float) -> Mapping[str, NodeReco
 
 def _unstuck(state: RolloutState) -> Mapping[str, NodeRecord]:
     return {name: replace(record, stuck=False) for name, record in state.nodes.items()}
+
+
+def as_announced(state: RolloutState, pool: PoolSpec, plan: Plan) -> Plan:
+    """`plan` with the waves that a run would go on with: those of the unfinished rollout of the same image."""
+    resumed = _resumed(state, pool, plan, fence=state.fence, now=0.0)
+    todo = [record for record in resumed.nodes.values() if record.state is not NodeState.Done]
+    numbers = sorted({record.wave for record in todo})
+    waves = tuple(
+        Wave(number, tuple(record.name for record in todo if record.wave == wave))
+        for number, wave in enumerate(numbers, start=1)
+    )
+    return replace(plan, waves=waves)
 
 
 def _resumed(state: RolloutState, pool: PoolSpec, plan: Plan, *, fence: int, now: float) -> RolloutState:

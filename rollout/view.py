@@ -14,6 +14,7 @@ from sealwave.rollout.ledger_store import change_ledger, read_ledger, read_ledge
 from sealwave.rollout.machine import MachineStatus
 from sealwave.rollout.model import Node, Plan, PoolSpec, require_digest
 from sealwave.rollout.observe import in_parallel, machine_statuses
+from sealwave.rollout.opening import as_announced
 from sealwave.rollout.outcome import NodeStatus, PoolStatus
 from sealwave.rollout.plan import is_right, members, plan
 from sealwave.rollout.state import RolloutState
@@ -30,7 +31,9 @@ def preview(pool: PoolSpec, fleet: Fleet) -> Plan:
     ledger, _ = read_ledger_if_any(fleet.cluster)
     nodes = fleet.cluster.nodes()
     machines, _ = machine_statuses(fleet, pool, members(pool, nodes))
-    return plan(pool, nodes, machines, ledger)
+    made = plan(pool, nodes, machines, ledger)
+    state, _, _ = _journal(pool, fleet, [])
+    return as_announced(state, pool, made) if state.active and state.digest == pool.digest else made
 
 
 def status(pool: PoolSpec, fleet: Fleet) -> PoolStatus:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from sealwave.rollout import NodeState, Progress
+from sealwave.rollout import NodeState, Progress, preview
 from sealwave.rollout import observe as observing
 from sealwave.rollout.absorb import KEPT, absorb
 from sealwave.rollout.cluster import NodePatch
@@ -264,6 +264,23 @@ def test_a_cut_tail_is_refused() -> None:
 def test_a_fence_that_no_driver_wrote_is_none() -> None:
     node = make_world().cluster.node_map["node-1"]
     assert replace(node, annotations={"sealwave.dev/fence": "9" * 5000}).fence == -1
+
+
+def test_preview_of_a_held_rollout_shows_its_own_waves() -> None:
+    """Finding: the preview cut new waves, and the run went on with the old ones."""
+    world = make_world(7, replicas=2, min_available=1)
+    world.cluster.put_node(replace(world.cluster.node_map["node-2"], unschedulable=True))
+    pool = make_pool(V2, waves=(1, 2, 4))
+    assert world.run(pool).result == "held"
+    world.cluster.put_node(replace(world.cluster.node_map["node-2"], unschedulable=False))
+    shown = preview(pool, world.fleet()).waves
+    outcome = world.run(pool)
+    assert outcome.result == "converged", outcome.summary
+    waves = {node.node: node.wave for node in outcome.nodes}
+    assert "node-2" in shown[0].nodes
+    for wave in shown:
+        assert len({waves[name] for name in wave.nodes}) == 1
+    assert len(shown) == len({waves[name] for wave in shown for name in wave.nodes})
 
 
 def test_a_stop_in_a_rough_world_still_ends() -> None:
