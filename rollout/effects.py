@@ -88,6 +88,14 @@ class Cordon(Effect):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Touch(Effect):
+    """Put the fence on a node that is not cordoned, so that an older driver's patch finds another version."""
+
+    target = "cluster"
+    resource_version: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Uncordon(Effect):
     """Lift the cordon with owner and fence in one patch, guarded by the version that was seen."""
 
@@ -172,6 +180,7 @@ _KINDS: dict[str, type[Effect]] = {
         LiftQuarantine,
         RefuseDigest,
         Cordon,
+        Touch,
         Uncordon,
         Evict,
         RaiseFence,

@@ -49,7 +49,8 @@ def unwinding(record: NodeRecord, sight: Sight, ctx: Context) -> Move:
         return record.to(record.unwind, ctx.now), ()
     if node is None:
         return record, ()
-    if ours(node, record, ctx) or node.owner == ctx.seen.pool.owner:
+    touched = not node.unschedulable and not node.owner and node.fence >= 0
+    if touched or ours(node, record, ctx) or node.owner == ctx.seen.pool.owner:
         record = replace(record, stuck=late)
         return wants(record, Uncordon(node=record.name, resource_version=node.resource_version), ctx)
     return record.to(record.unwind, ctx.now, cordoned=False, told=False, operation="", attempts=0, boot=""), ()

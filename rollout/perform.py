@@ -29,6 +29,7 @@ from sealwave.rollout.effects import (
     Result,
     Rollback,
     Stage,
+    Touch,
     UnclaimNode,
     Uncordon,
 )
@@ -113,6 +114,10 @@ class Performer:
             case Cordon(node=node, resource_version=version):
                 marks = {OWNER_ANNOTATION: self.pool.owner, FENCE_ANNOTATION: str(self.fence)}
                 cluster.patch_node(node, NodePatch(resource_version=version, unschedulable=True, annotations=marks))
+                return Result()
+            case Touch(node=node, resource_version=version):
+                mark = {FENCE_ANNOTATION: str(self.fence)}
+                cluster.patch_node(node, NodePatch(resource_version=version, unschedulable=False, annotations=mark))
                 return Result()
             case Uncordon(node=node, resource_version=version):
                 gone = {OWNER_ANNOTATION: None, FENCE_ANNOTATION: None}

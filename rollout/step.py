@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from sealwave.rollout.effects import ClaimNode, Cordon, Effect, LiftQuarantine, RaiseFence, UnclaimNode
+from sealwave.rollout.effects import ClaimNode, Cordon, Effect, LiftQuarantine, RaiseFence, Touch, UnclaimNode
 from sealwave.rollout.model import Node, NodeState, Phase
 from sealwave.rollout.moves import Context
 from sealwave.rollout.observation import Observation
@@ -85,12 +85,20 @@ def _watch(state: RolloutState, seen: Observation, now: float) -> RolloutState:
 
 def _touches(state: RolloutState, seen: Observation, now: float) -> tuple[Effect, ...]:
     wanted: list[Effect] = []
+    taken = seen.ledger.pool(state.pool).taken
     for record in state.in_flight:
         sight = seen.sight(record.name)
         if sight.machine is not None and sight.machine.fence < state.fence:
             wanted.append(RaiseFence(node=record.name))
         node = sight.node
-        if node is None or not record.cordoned:
+        if node is None:
+            continue
+        if record.state is NodeState.Cordoning and record.since < taken:
+            # An older driver may have been stopped in the middle of its cordon, which would still fit this version.
+            if not node.unschedulable and node.fence < state.fence:
+                wanted.append(Touch(node=record.name, resource_version=node.resource_version))
+            continue
+        if not record.cordoned:
             continue
         lifting = record.state is NodeState.Releasing or record.unwind is not NodeState.Failed
         if record.state in (NodeState.Releasing, NodeState.Unwinding) and lifting and not node.unschedulable:

@@ -11,7 +11,7 @@ from tests.rollout.test_explore import Writes, drive
 from tests.rollout.world import V2, V3, make_world
 
 KINDS = {
-    "patch_node": {"Cordon", "Uncordon"},
+    "patch_node": {"Cordon", "Touch", "Uncordon"},
     "evict": {"Evict"},
     "raise_fence": {"RaiseFence"},
     "stage": {"Stage"},
