@@ -73,7 +73,9 @@ def test_bars_lie_side_by_side_within_the_drawing() -> None:
 def test_the_table_fits_a_narrow_terminal() -> None:
     output = io.StringIO()
     Console(file=output, width=100).print(summary_table(sample.report()))
-    assert "3 refused" in output.getvalue().replace("\n", " ")
+    shown = output.getvalue()
+    assert "worker 2.0.0" in shown
+    assert "v2 to the broken v3, node-1: kubelet: not Ready after 240 s" in shown.replace("\n", " ")
     assert max(len(line) for line in output.getvalue().splitlines()) <= 100
 
 
