@@ -93,11 +93,10 @@ class CheckResult:
 
     @classmethod
     def from_json(cls, body: Json) -> CheckResult:
-        """Read a Checks document; KeyError or TypeError when it is not one."""
-        return cls(
-            passed=body["passed"],
-            failures=tuple(f"{check['name']}: {check['detail']}" for check in body["checks"] if not check["passed"]),
-        )
+        """Read a Checks document; KeyError or TypeError when it is not one. No check at all is no evidence."""
+        checks = body["checks"]
+        failures = tuple(f"{check['name']}: {check['detail']}" for check in checks if not check["passed"])
+        return cls(passed=body["passed"] is True and bool(checks), failures=failures if checks else ("none was made",))
 
 
 @dataclass(frozen=True, kw_only=True)

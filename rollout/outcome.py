@@ -105,7 +105,7 @@ class NodeStatus:
     secure_boot: bool | None = None
     root_hash: str = ""
     drift: tuple[str, ...] | None = None
-    right: bool = False  # runs the wanted image, committed, uncordoned, not quarantined
+    right: bool = False  # Runs the wanted image, committed; neither quarantined nor cordoned by this pool.
 
     def to_json(self) -> Json:
         """For ``rollout status --json``."""

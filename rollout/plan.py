@@ -56,13 +56,19 @@ def plan(pool: PoolSpec, nodes: Sequence[Node], machines: Mapping[str, MachineSt
         machine = machines.get(node.name)
         if is_right(node, machine, digest=pool.digest, ledger=ledger, owner=pool.owner):
             right.append(node.name)
-            reasons[node.name] = "runs the wanted image"
+            reasons[node.name] = "runs the wanted image" + _but(node)
             continue
         todo.append(node.name)
         reasons[node.name] = _why(node, machine, pool, ledger)
     todo.sort(key=lambda name: (name not in ledger.quarantined, name))
     waves = tuple(Wave(number, names) for number, names in enumerate(_cut(todo, pool.waves), start=1))
     return Plan(pool=pool.name, digest=pool.digest, waves=waves, right=tuple(right), reasons=reasons)
+
+
+def _but(node: Node) -> str:
+    """What keeps a node that is right out of service; that is its owner's business and no reason to replace it."""
+    cordoned = f", cordoned by {node.owner or 'someone else'}" if node.unschedulable else ""
+    return cordoned + ("" if node.ready else ", not Ready")
 
 
 def _why(node: Node, machine: MachineStatus | None, pool: PoolSpec, ledger: Ledger) -> str:

@@ -78,6 +78,7 @@ def test_every_call_fits_the_document() -> None:
     operation.reboot(CALL, remaining_pods=("u-1",))
     checks = {"passed": False, "checks": [{"name": "gpu", "passed": False, "detail": "missing"}]}
     assert Recorded(200, checks).checks() == CheckResult(passed=False, failures=("gpu: missing",))
+    assert Recorded(200, {"passed": True, "checks": []}).checks().passed is False
     assert Recorded(200, {"drift": [{"path": "/etc/x", "detail": "new"}]}).drift() == ("/etc/x: new",)
     known = {f"{method.upper()} {path}" for path, item in DOCUMENT["paths"].items() for method in item}
     unused = {"GET /v1/version", "GET /v1/slots", "GET /v1/drift", "GET /v1/checks"}

@@ -50,6 +50,13 @@ def test_right_nodes_are_left_alone_and_say_why() -> None:
     assert made.to_json()["waves"] == [{"wave": 1, "nodes": ["node-002", "node-003", "node-004"]}]
 
 
+def test_a_right_node_out_of_service_is_left_alone_and_named() -> None:
+    nodes = [replace(fleet(1)[0], unschedulable=True, ready=False)]
+    made = plan(make_pool(V1), nodes, running(nodes), Ledger())
+    assert made.reasons == {"node-001": "runs the wanted image, cordoned by someone else, not Ready"}
+    assert made.empty
+
+
 def test_quarantined_nodes_come_first_even_when_they_run_the_wanted_image() -> None:
     nodes = fleet(3)
     kept = Quarantine(node="node-003", pool="workers", digest=V1, reason="it panicked", when=1.0)
