@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
 
-from sealwave.infra.provider.errors import RolloutStoppedError
+from sealwave.infra.provider.errors import ProviderError, RolloutStoppedError
 from sealwave.infra.provider.poolspec import INPUTS, failures_of, spec_of
 from sealwave.infra.provider.resource import Change, Difference, Failure, Session, Values
 from sealwave.infra.provider.values import UNKNOWN
@@ -98,7 +98,16 @@ class NodePool:
         return spec.name, {**_own(new), "nodes": nodes, "journalHead": outcome.head}
 
     def read(self, session: Session, *, old: Values) -> Values:
-        """Return what each node runs now, and say what drifted."""
+        """Return what each node runs now, and say what drifted.
+
+        Raises:
+            ProviderError: for an import, which brings no inputs.
+        """
+        if "selector" not in old:
+            raise ProviderError(
+                "a NodePool cannot be imported, because its inputs are in the program alone; declare it there and run "
+                "`pulumi up`, which touches no node that is right"
+            )
         spec = spec_of({key: old[key] for key in INPUTS if key in old})
         view = self._fleet.look(spec)
         _differences(session, spec, view)

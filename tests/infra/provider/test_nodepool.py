@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from sealwave.infra.provider.errors import RolloutStoppedError
+from sealwave.infra.provider.errors import ProviderError, RolloutStoppedError
 from sealwave.infra.provider.nodepool import NodePool
 from sealwave.infra.provider.resource import Change
 from sealwave.infra.provider.values import UNKNOWN
@@ -164,6 +164,11 @@ def test_delete_of_a_pool_in_flight_is_refused(held: NodeStatus) -> None:
     fleet = FakeFleet(status=pool_status(node("node-1"), held))
     with pytest.raises(RolloutStoppedError, match="still has node-2 out of service: roll it to a good image first"):
         NodePool(fleet).delete(Lines().session(), old=POOL)
+
+
+def test_an_import_says_what_to_do_instead() -> None:
+    with pytest.raises(ProviderError, match="cannot be imported"):
+        NodePool(FakeFleet()).read(Lines().session(), old={})
 
 
 def test_read_reports_drift_as_it_is_now() -> None:
