@@ -44,7 +44,7 @@ def claimed(record: NodeRecord, sight: Sight, ctx: Context) -> Move:
         return arrived(record, machine, NodeState.Done, ctx)
     if machine.digest == record.target or machine.staged == record.target:
         return record.to(NodeState.Cordoning, ctx.now, operation=""), ()
-    if machine.activated is not None:
+    if machine.activated is not None and not late:
         # Somebody's earlier activation would boot another image: take it back first.
         return wants(record, Rollback(node=record.name, boot_id=machine.boot_id, reason="another image"), ctx)
     operation = sight.operation

@@ -96,13 +96,14 @@ class Driver:
             now = self._now()
             if stop.is_set() and stopped is None:
                 stopped = now
-            patient = stopped is None or now - stopped < self._timing.grace
+            # A clock that is set back in between ends the patience.
+            patient = stopped is None or 0 <= now - stopped < self._timing.grace
             try:
                 ended, moved = self.turn(stopping=stopped is not None, patient=patient)
                 silent = None
             except ClusterUnreachable as error:
                 # An API server that restarts is no reason to end; the journal says where we are.
-                silent = silent if silent is not None else now
+                silent = min(silent, now) if silent is not None else now
                 if now - silent > self._timing.silence or not patient:
                     raise
                 self._tell("note", str(error))

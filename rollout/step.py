@@ -16,9 +16,10 @@ from dataclasses import replace
 from typing import Any
 
 from sealwave.rollout.effects import ClaimNode, Cordon, Effect, LiftQuarantine, RaiseFence, Touch, UnclaimNode
-from sealwave.rollout.model import Node, NodeState, Phase
+from sealwave.rollout.model import NodeState, Phase
 from sealwave.rollout.moves import Context
 from sealwave.rollout.observation import Observation
+from sealwave.rollout.pool_now import away_now, objection, with_joined, within_budget
 from sealwave.rollout.state import NodeRecord, RolloutState
 from sealwave.rollout.transitions import advance
 
@@ -42,8 +43,8 @@ def step(state: RolloutState, seen: Observation, now: float) -> Step:
     if touches := _touches(state, seen, now):
         return state, touches
     before = state.phase
-    state, effects = _advance_all(_join(state, seen, now), seen, now)
-    state, effects = _within_budget(state, effects, seen)
+    state, effects = _advance_all(with_joined(state, seen, now), seen, now)
+    state, effects = within_budget(state, effects, seen)
     state = _phase(state, seen)
     if state.phase is not before:
         # What the nodes wanted was decided under another phase: decide again.
@@ -80,7 +81,7 @@ def _watch(state: RolloutState, seen: Observation, now: float) -> RolloutState:
         name: replace(record, watched=now, stuck=False, backoff={}) if record.in_flight else replace(record, backoff={})
         for name, record in state.nodes.items()
     }
-    return replace(state, nodes=nodes)
+    return replace(state, nodes=nodes, blocked=min(state.blocked, now))
 
 
 def _touches(state: RolloutState, seen: Observation, now: float) -> tuple[Effect, ...]:
@@ -174,69 +175,16 @@ def _phase(state: RolloutState, seen: Observation) -> RolloutState:
             return replace(state, phase=Phase.Holding).because(f"{record.name}: {record.reason}")
         if record.in_flight and record.stuck:
             return replace(state, phase=Phase.Holding).because(f"{record.name}: {record.problem or record.reason}")
-    if not _members(seen):
-        return replace(state, phase=Phase.Holding).because("no node of the pool is left in the cluster")
+    if reason := objection(seen):
+        return replace(state, phase=Phase.Holding).because(reason)
     if all(record.state is NodeState.Done for record in here):
         return replace(state, phase=Phase.Converged)
     return state
 
 
-def _members(seen: Observation) -> dict[str, Node]:
-    """The nodes that carry the pool's labels now."""
-    nodes = {name: sight.node for name, sight in seen.sights.items() if sight.node is not None}
-    return {name: node for name, node in nodes.items() if node.matches(seen.pool.selector)}
-
-
-def _join(state: RolloutState, seen: Observation, now: float) -> RolloutState:
-    """Nodes that came into the pool during the rollout go last: the pool is right when every node of it is."""
-    if state.phase is not Phase.Running:
-        return state
-    last = max((record.wave for record in state.nodes.values()), default=1)
-    for name, node in sorted(_members(seen).items()):
-        meant = not node.control_plane or name in seen.pool.control_plane
-        if meant and name not in state.nodes and name not in state.right:
-            joined = NodeRecord(name=name, wave=last, target=state.digest, since=now, watched=now)
-            state = state.with_node(joined)
-    return state
-
-
-def _within_budget(state: RolloutState, effects: tuple[Effect, ...], seen: Observation) -> Step:
-    """Ask for the budget once more at the cordon: nodes may have broken since the claim, while images were staged."""
-    away = {name for name, node in _members(seen).items() if node.unschedulable or not node.ready}
-    kept: list[Effect] = []
-    for effect in effects:
-        record = state.nodes[effect.node]
-        if not isinstance(effect, Cordon) or record.state is not NodeState.Cordoning or effect.node in away:
-            kept.append(effect)
-        elif len(away) < seen.pool.allowed_away:
-            away.add(effect.node)
-            kept.append(effect)
-        elif not record.problem:
-            problem = f"the budget lets {seen.pool.allowed_away} be away at once, and {', '.join(sorted(away))} are"
-            state = state.with_node(replace(record, problem=problem))
-    return state, tuple(kept)
-
-
 def _gone(record: NodeRecord, seen: Observation) -> bool:
     """Whether the node left the cluster without having been touched: nobody waits for it."""
     return record.state is NodeState.Deferred and seen.sight(record.name).node is None
-
-
-def _away(state: RolloutState, seen: Observation) -> dict[str, str]:
-    """Nodes of the pool that are out of service or about to be, and why; broken ones count, by whomever."""
-    away = {}
-    for name, sight in seen.sights.items():
-        if sight.node is None or not sight.node.matches(seen.pool.selector):
-            continue
-        if sight.node.unschedulable:
-            away[name] = "cordoned" + (f" by {sight.node.owner}" if sight.node.owner else "")
-        elif not sight.node.ready:
-            away[name] = "not Ready"
-    for record in state.in_flight:
-        away.setdefault(record.name, str(record.state))
-    for name in seen.ledger.pool(state.pool).claims:
-        away.setdefault(name, "claimed")
-    return away
 
 
 def _current_wave(state: RolloutState) -> int:
@@ -251,7 +199,7 @@ def _admit(state: RolloutState, seen: Observation, now: float) -> Step:
         return state, ()
     current = _current_wave(state)
     ready = [record for record in state.nodes.values() if record.state is NodeState.Pending and record.wave == current]
-    away = _away(state, seen)
+    away = away_now(state, seen)
     claims: list[Effect] = []
     for record in ready:
         if seen.ledger.claimed(state.pool, record.name):

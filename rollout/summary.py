@@ -93,7 +93,7 @@ def _summary(
     done = [node.node for node in nodes if node.state is NodeState.Done]
     why = "; ".join(state.reasons) or "nothing could go on"
     if result == "converged":
-        return f"Pool {pool.name}: all {len(nodes)} nodes run {image}."
+        return f"Pool {pool.name}: all {len(done)} nodes run {image}."
     if result == "held":
         open_nodes = ", ".join(f"{node.node} ({node.state})" for node in nodes if node.state is not NodeState.Done)
         return (
