@@ -271,7 +271,7 @@ def test_a_new_node_joins_the_last_wave_of_a_held_rollout() -> None:
         ({"waves": ()}, "at least one count"),
         ({"waves": (1, 0)}, "1 or more"),
         ({"source": "http://x"}, "https"),
-        ({"machines": {"node-1": "http://192.0.2.1:9443"}}, r"machines\.node-1 .* https:// only"),
+        ({"machines": {"node-1": "http://node-1.example.com:9443"}}, r"machines\.node-1 .* https:// only"),
     ],
 )
 def test_a_pool_that_cannot_be_is_one_sentence(changes: dict[str, Any], says: str) -> None:
