@@ -6,24 +6,23 @@ refuses a fence that is older than the one it saw before its own reboot, and an 
 
 from __future__ import annotations
 
-import contextlib
+import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from sealwave.infra.demo import checks
 from sealwave.infra.demo.answers import Answer, post, require_refusal
 from sealwave.infra.demo.background import StartedRun
-from sealwave.infra.demo.scenario import NODES, Scenario
+from sealwave.infra.demo.scenario import NODES, POOL, Scenario
+from sealwave.infra.demo.stack import worth_showing
 from sealwave.infra.errors import NotReadyInTime, StepFailed
 from sealwave.infra.lab.up import build_images
-from sealwave.rollout.access import connect
-from sealwave.rollout.errors import MachineError
 
 __all__ = ["ResumeScenario"]
 
 # Seconds until the first node is activated: 356 MiB are staged first, over TLS into an emulated machine.
 ACTIVATE_LIMIT = 600.0
-# Seconds between two looks at the machine; its reboot follows the activation within the driver's pass of 2.
+# Seconds between two looks at the journal; the reboot follows the activation within the driver's pass of 2.
 LOOK = 0.05
 
 
@@ -53,7 +52,7 @@ class ResumeScenario(Scenario):
         self.report.images = build_images(self.plan, self.progress)
 
     def kill(self) -> None:
-        """SIGKILL for Pulumi's CLI and every plugin at the moment when a node says that it is activated."""
+        """SIGKILL for Pulumi's CLI and every plugin as soon as the journal tells of an activation."""
         self.want("v2")
         assert self.stack is not None
         run = self.stack.start("up", "--yes", "--skip-preview")
@@ -101,18 +100,25 @@ class ResumeScenario(Scenario):
         self.report.notes.append(f"{machine.name} refused an older fence after its reboot, and an observer's stage.")
 
     def _wait_activated(self, run: StartedRun) -> str:
-        fleet = connect(self.running.folder.credentials, role="observer", timeout=5.0)
-        machines = {spec.name: fleet.machines.of(spec.name, spec.url) for spec in self.running.state.machines}
+        """Watch the journal and not the machine: an emulated one answers more slowly than its reboot comes."""
         end = time.monotonic() + ACTIVATE_LIMIT
         while time.monotonic() < end:
             run.require_running()
-            self.progress.note(run.newest())
-            for name, machine in machines.items():
-                with contextlib.suppress(MachineError):
-                    if machine.status().activated:
-                        return name
+            self.progress.note(worth_showing(run.newest()))
+            journal = self.running.cluster.find(f"/apis/sealwave.dev/v1alpha1/journals/{POOL}")
+            node = activated(journal["spec"]["records"]) if journal else None
+            if node is not None:
+                return node
             time.sleep(LOOK)
         raise NotReadyInTime("the first activation", ACTIVATE_LIMIT, run.newest(), f"look at {run.log}")
 
     def _nodes(self) -> list[dict[str, dict[str, object]]]:
         return self.running.cluster.items("/api/v1/nodes")
+
+
+def activated(lines: Sequence[str]) -> str | None:
+    """The node of the first activation that a journal tells of as done; lines are the journal's records."""
+    for record in map(json.loads, lines):
+        if record["kind"] == "done" and record["data"]["effect"]["kind"] == "Activate":
+            return str(record["node"])
+    return None
