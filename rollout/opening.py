@@ -42,6 +42,9 @@ def _begun(state: RolloutState, plan: Plan, now: float) -> Mapping[str, NodeReco
     for wave in plan.waves:
         for name in wave.nodes:
             nodes[name] = NodeRecord(name=name, wave=wave.number, target=plan.digest, since=now, watched=now)
+            if (failed := state.nodes.get(name)) and failed.state is NodeState.Failed and failed.digest == plan.digest:
+                # It failed on this image and still runs it: what it is measured by is what was there before.
+                nodes[name] = replace(nodes[name], before=failed.before)
     for record in state.in_flight:
         # It stays in our hands and comes to a safe end under the image that it was taken for.
         planned = nodes.get(record.name)
