@@ -18,7 +18,7 @@ from sealwave.infra.demo.stack import worth_showing
 from sealwave.infra.errors import NotReadyInTime, StepFailed
 from sealwave.infra.lab.up import build_images
 
-__all__ = ["ResumeScenario"]
+__all__ = ["ResumeScenario", "activated"]
 
 # Seconds until the first node is activated: 356 MiB are staged first, over TLS into an emulated machine.
 ACTIVATE_LIMIT = 600.0
