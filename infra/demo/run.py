@@ -44,7 +44,7 @@ def demo(options: Options, settings: Settings, progress: Progress) -> Report:
     except BaseException as error:
         # A step that failed is looked at in the lab; who pressed Ctrl-C wants it gone.
         kept = kept and isinstance(error, Exception)
-        report.failed = str(error) or type(error).__name__
+        report.failed = "interrupted" if isinstance(error, KeyboardInterrupt) else str(error) or type(error).__name__
         raise
     finally:
         _end(scenario, keep=kept)
