@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from sealwave.images.errors import NoSpace, StoreCorrupt, StoreError, StoreMissing
+from sealwave.signing import files
 
 _CHUNK = 1 << 20
 
@@ -93,7 +94,7 @@ class Store:
                     raise StoreCorrupt(temporary, wanted=wanted, found=found, used_for=used_for)
                 temporary.chmod(0o644)
                 temporary.replace(self.place(found))
-                flush_folder(folder)
+                files.sync_folder(folder)
                 return found
             finally:
                 temporary.unlink(missing_ok=True)
@@ -108,32 +109,12 @@ def hash_file(path: Path) -> str:
 
 
 def write_atomic(path: Path, data: bytes, *, mode: int = 0o644) -> None:
-    """Replace a file so that a reader, also after a power cut, sees the old bytes or the new ones and never a part."""
+    """As `signing.files.write_atomic`, with the folder made and a full disk told in one sentence."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-        temporary = Path(name)
-        try:
-            with os.fdopen(handle, "wb") as stream:
-                stream.write(data)
-                stream.flush()
-                os.fchmod(stream.fileno(), mode)
-                os.fsync(stream.fileno())
-            temporary.replace(path)
-            flush_folder(path.parent)
-        finally:
-            temporary.unlink(missing_ok=True)
+        files.write_atomic(path, data, mode=mode)
     except OSError as error:
         raise _disk_error(error, path.parent) from error
-
-
-def flush_folder(folder: Path) -> None:
-    """Make the names in a folder survive a power cut."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 @contextmanager
@@ -165,7 +146,7 @@ def new_folder(target: Path) -> Iterator[Path]:
         except OSError as error:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
-        flush_folder(target.parent)
+        files.sync_folder(target.parent)
     except OSError as error:
         if error.errno == errno.ENOSPC:
             raise NoSpace(target.parent) from error

@@ -35,12 +35,7 @@ class ResumeScenario(Scenario):
         return [
             ("host tools", self.get_tools),
             ("lock and build the images: v1 and v2", self.build),
-            ("control plane, image host, enrolment; three machines powered on", self.start_lab),
-            ("three nodes boot from verified disks and join the cluster", self.wait_nodes),
-            ("a Deployment with a disruption budget runs on them", self.run_workload),
-            ("pulumi up with v1 makes its resources and touches no node", self.first_up),
-            ("pulumi up again looks at every node and changes nothing", self.second_up),
-            ("pulumi preview with v2 shows the waves", self.preview),
+            *self.opening,
             ("pulumi up with v2, killed with its provider after the first activation", self.kill),
             ("working files deleted; pulumi cancel and pulumi up resume from the journal in the cluster", self.resume),
             ("a stale fence and an observer's stage are refused", self.refuse_others),

@@ -57,16 +57,23 @@ class Scenario:
         return [
             ("host tools: pulumi, etcd, kube-apiserver, controller manager, scheduler", self.get_tools),
             ("lock and build the images: v1, v2, and v3 whose kubelet cannot start", self.build),
+            *self.opening,
+            ("pulumi up rolls v2: one node, then two", self.roll),
+            ("pulumi up with v3: the first node fails its gate and goes back", self.fail),
+            ("v3 is refused until a person releases it", self.refuse),
+            ("pulumi up with v2 heals the quarantined node", self.heal),
+        ]
+
+    @property
+    def opening(self) -> list[tuple[str, Callable[[], None]]]:
+        """The steps that every demonstration begins with, once it has tools and images."""
+        return [
             ("control plane, image host, enrolment; three machines powered on", self.start_lab),
             ("three nodes boot from verified disks and join the cluster", self.wait_nodes),
             ("a Deployment with a disruption budget runs on them", self.run_workload),
             ("pulumi up with v1 makes its resources and touches no node", self.first_up),
             ("pulumi up again looks at every node and changes nothing", self.second_up),
             ("pulumi preview with v2 shows the waves", self.preview),
-            ("pulumi up rolls v2: one node, then two", self.roll),
-            ("pulumi up with v3: the first node fails its gate and goes back", self.fail),
-            ("v3 is refused until a person releases it", self.refuse),
-            ("pulumi up with v2 heals the quarantined node", self.heal),
         ]
 
     def get_tools(self) -> None:
